@@ -1,0 +1,41 @@
+# The course in one word each. Needs Python 3.11 or newer and make; everything else lands in .venv.
+PYTHON ?= python3
+BIN := .venv/$(if $(filter Windows_NT,$(OS)),Scripts,bin)
+FIRST := notebooks/01_computation_graph/computation_graph.ipynb
+AS_ROOT := $(if $(filter 0,$(shell id -u)),--allow-root)
+
+.PHONY: help set-up lab test stress release grade bench lint format pins
+
+help:  ## this list
+	@sed -n 's/^\([a-z-]*\):.*## /\1\t/p' Makefile | expand -t 12
+
+set-up:  ## make .venv from constraints.txt; nothing to do when it stands
+	@command -v $(PYTHON) >/dev/null || { echo "There is no $(PYTHON) here: install Python 3.11 or newer, or name yours, as in make lab PYTHON=python3.12." >&2; exit 1; }
+	@$(PYTHON) setup_course.py
+
+lab: set-up  ## the course in JupyterLab; LAB_ARGS=--no-browser and the like are passed on
+	@$(BIN)/jupyter lab --ServerApp.root_dir=. --LabApp.default_url=/lab/tree/$(FIRST) $(AS_ROOT) $(LAB_ARGS)
+
+test: set-up  ## all tests; TEST_ARGS="tests/test_vmc.py -x" narrows them
+	@$(BIN)/python -m pytest $(TEST_ARGS)
+
+stress: set-up  ## the long tests too: papermill in class, 50 seeds for every check
+	@$(BIN)/python -m pytest -m "slow or not slow" $(TEST_ARGS)
+
+release: set-up  ## notebooks/ from solutions/
+	@$(BIN)/python -m grading.release $(CHAPTER)
+
+grade: set-up  ## CHAPTER=01_computation_graph: its zips in downloaded/ to grades.csv and feedback/
+	@for step in "zip_collect --force" "autograde --create" generate_feedback; do $(BIN)/nbgrader $$step $(CHAPTER) || exit 1; done; $(BIN)/nbgrader export
+
+bench: set-up  ## the side-by-side measurements; each writes one table into benchmarks/results
+	@for script in benchmarks/[0-9]*.py; do $(BIN)/python $$script || exit 1; done
+
+lint: set-up  ## what ruff finds
+	@$(BIN)/ruff check . && $(BIN)/ruff format --check .
+
+format: set-up  ## ruff's repairs, and its layout
+	@$(BIN)/ruff check --fix . ; $(BIN)/ruff format .
+
+pins:  ## environment.yml again from constraints.txt
+	@sed '/--editable/q' environment.yml > environment.new && sed -n 's/^[a-zA-Z]/      - &/p' constraints.txt >> environment.new && mv environment.new environment.yml
