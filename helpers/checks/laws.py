@@ -17,6 +17,7 @@ from __future__ import annotations
 import contextlib
 import contextvars
 import inspect
+import warnings
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
@@ -102,7 +103,9 @@ class Exercise:
         report = Report(self.name, self.points)
         token = _current.set(report)
         try:
-            self.check(*answers, rng=np.random.default_rng(seed))
+            with warnings.catch_warnings(), np.errstate(all="ignore"):  # stderr in a check cell would cost its points
+                warnings.simplefilter("ignore")
+                self.check(*answers, rng=np.random.default_rng(seed))
         except NotWritten:
             report.laws = [Law(self.name, self.points, 0.0, NOT_WRITTEN)]
         finally:

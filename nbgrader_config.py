@@ -1,0 +1,48 @@
+"""nbgrader's settings: solutions/ is its source, notebooks/ its release; grading/ plugs in where nbgrader is too trusting."""
+
+import os
+import sys
+from pathlib import Path
+
+from nbgrader import preprocessors as stock
+
+from grading.release import StampAddress
+from grading.strict import StrictResults
+
+c = get_config()  # noqa: F821 - traitlets provides it
+
+c.CourseDirectory.root = str(Path(__file__).resolve().parent)
+c.CourseDirectory.course_id = "deep-learning-quantum-many-body"
+c.CourseDirectory.source_directory = "solutions"
+c.CourseDirectory.release_directory = "notebooks"
+# generate_assignment copies whatever lies beside a notebook: let nothing but notebooks through
+c.CourseDirectory.ignore = [".*", "__pycache__", "INSTRUCTOR*", "*.[!i]*"]
+
+c.ClearSolutions.code_stub = {"python": "raise NotImplementedError"}
+c.ClearSolutions.text_stub = "*Your answer here.*"
+c.GenerateAssignment.preprocessors = [
+    StampAddress,
+    stock.LockCells,
+    stock.ClearSolutions,
+    stock.ClearOutput,
+    stock.CheckCellMetadata,
+    stock.ComputeChecksums,
+    stock.SaveCells,
+    stock.ClearMarkScheme,
+    stock.ComputeChecksums,
+    stock.CheckCellMetadata,
+]
+
+# submissions as alice_2026-11-21-10-00-00_computation_graph.ipynb, matched against the full path
+c.FileNameCollectorPlugin.named_regexp = r".*/(?P<student_id>[^/_]+)_(?P<timestamp>[0-9\-]+)_(?P<file_id>[^/]+)"
+c.Execute.timeout = 120
+c.Autograde.autograde_preprocessors = [
+    stock.Execute,
+    StrictResults,
+    stock.LimitOutput,
+    stock.SaveAutoGrades,
+    stock.AssignLatePenalties,
+    stock.CheckCellMetadata,
+]
+if os.name == "posix" and sys.platform != "darwin":
+    c.KernelManager.transport = "ipc"  # no open ports, and no warning about them in every log
