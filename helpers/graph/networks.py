@@ -92,8 +92,10 @@ def adversarial(images: Array, labels: Labels, layers: Layers, epsilon: float) -
     """Fast gradient sign: each pixel moves by epsilon where the loss grows most, and stays in [0, 1] (arXiv:1412.6572)."""
     if not epsilon >= 0:
         raise ValueError(f"epsilon must be >= 0, got {epsilon}")
-    step = images.dtype.type(epsilon) * np.sign(input_gradient(images, labels, layers))
-    return np.clip(images + step, 0, 1)
+    if not (np.min(images) >= 0 and np.max(images) <= 1):
+        raise ValueError(f"pixels must lie in [0, 1], got {np.min(images):.3g} to {np.max(images):.3g}")
+    gradient = input_gradient(images, labels, layers)
+    return np.clip(images + gradient.dtype.type(epsilon) * np.sign(gradient), 0, 1)
 
 
 def predict(images: Array, layers: Layers) -> NDArray[np.intp]:
@@ -136,6 +138,11 @@ def train(
     The learning rate falls along half a cosine to zero: at a fixed rate the noise of the batches keeps the weights
     shaking around the minimum, and cooling lets them settle.
     """
+    if len(images) != len(labels) or len(images) < recipe.batch_size or images.shape[1:] != recipe.sizes[:1]:
+        raise ValueError(
+            f"need images (count, {recipe.sizes[0]}), labels (count,) and count >= the batch size of {recipe.batch_size}, "
+            f"got {images.shape} and {labels.shape}"
+        )
     layers = initial_layers(recipe.sizes, generator, images.dtype.type)
     velocities = [(np.zeros_like(W), np.zeros_like(b)) for W, b in layers]
     steps = recipe.epochs * (len(images) // recipe.batch_size)
@@ -156,9 +163,8 @@ def descend(
     layers: Layers, velocities: Layers, gradients: Layers, learning_rate: float, alpha: float
 ) -> tuple[Layers, Layers]:
     """One momentum step on every weight matrix and bias: returns new layers and velocities."""
-    new_layers, new_velocities = [], []
-    for layer, velocity, gradient in zip(layers, velocities, gradients, strict=True):
-        pairs = [momentum_step(*each, learning_rate, alpha) for each in zip(layer, velocity, gradient, strict=True)]
-        new_layers.append(tuple(theta for theta, _ in pairs))
-        new_velocities.append(tuple(v for _, v in pairs))
-    return new_layers, new_velocities
+    steps = [
+        [momentum_step(theta, v, gradient, learning_rate, alpha) for theta, v, gradient in zip(*layer, strict=True)]
+        for layer in zip(layers, velocities, gradients, strict=True)
+    ]
+    return [(W, b) for (W, _), (b, _) in steps], [(vW, vb) for (_, vW), (_, vb) in steps]

@@ -24,7 +24,7 @@ def topological_order(output: Key, parents: Callable[[Key], Iterable[Key]]) -> l
         elif node not in seen:
             seen.add(node)
             stack.append((node, True))
-            stack.extend((parent, False) for parent in parents(node))
+            stack.extend([(parent, False) for parent in parents(node)])
     return order
 
 
@@ -35,7 +35,7 @@ class Node:
     dtype, float32 or float64; Python numbers take it on.
     """
 
-    __slots__ = ("__weakref__", "grad", "name", "needs_grad", "op", "parents", "settings", "value", "vjps")
+    __slots__ = ("__weakref__", "edges", "grad", "name", "op", "parents", "settings", "trainable", "value")
     __array_ufunc__ = None  # so that `array * node` asks Node.__rmul__ instead of looping over the array
 
     def __init__(
@@ -47,9 +47,10 @@ class Node:
         settings: dict | None = None,
         name: str = "",
     ) -> None:
-        self.value, self.op, self.parents, self.vjps = value, op, parents, vjps
-        self.settings, self.name, self.grad = settings or {}, name, None
-        self.needs_grad = op == "variable" or any(parent.needs_grad for parent in parents)
+        self.value, self.op, self.parents, self.settings, self.name = value, op, parents, settings or {}, name
+        self.grad: Array | None = None
+        self.edges = [edge for edge in zip(parents, vjps, strict=True) if edge[0].trainable] if parents else []
+        self.trainable = op == "variable" or bool(self.edges)
 
     def __repr__(self) -> str:
         label = f"{self.name!r}, " if self.name else ""
@@ -66,15 +67,14 @@ class Node:
         self must hold one number, unless `upstream` (shape of self) is given: then grad = upstream . d self / d node.
         One pass in reverse topological order, linear in the size of the graph; gradients of an earlier call are dropped.
         """
-        order = topological_order(self, _trainable_parents)
+        order = topological_order(self, lambda node: [parent for parent, _ in node.edges])
         for node in order:
             node.grad = None
         self.grad = _seed(self.value, upstream)
         for node in reversed(order):
-            for parent, vjp in zip(node.parents, node.vjps, strict=True):
-                if parent.needs_grad:
-                    contribution = np.asarray(vjp(node.grad))
-                    parent.grad = contribution if parent.grad is None else np.asarray(parent.grad + contribution)
+            for parent, vjp in node.edges:
+                gradient = vjp(node.grad)
+                parent.grad = gradient if parent.grad is None else parent.grad + gradient
 
     def __add__(self, other: "Node | ArrayLike") -> "Node":
         return apply("add", self, other)
@@ -121,10 +121,6 @@ class Node:
         return self
 
 
-def _trainable_parents(node: Node) -> list[Node]:
-    return [parent for parent in node.parents if parent.needs_grad]
-
-
 def _seed(value: Array, upstream: ArrayLike | None) -> Array:
     if upstream is None:
         if value.size != 1:
@@ -140,10 +136,10 @@ def _seed(value: Array, upstream: ArrayLike | None) -> Array:
 
 def _floating(value: ArrayLike, what: str) -> Array:
     array = np.asarray(value)
-    if array.dtype in (np.float32, np.float64):
+    if array.dtype.char in "fd":
         return array
     if array.dtype.kind not in "biuf":
-        raise TypeError(f"{what} must hold real numbers, got dtype {array.dtype}")
+        raise TypeError(f"{what} needs real numbers, got dtype {array.dtype}")
     return array.astype(np.float64)
 
 
@@ -162,14 +158,12 @@ def apply(op: str, *arguments: Node | ArrayLike, **settings: object) -> Node:
 
     Raises ValueError where shapes do not fit or float32 meets float64.
     """
-    dtype = next((a.value.dtype for a in arguments if isinstance(a, Node)), None)
-    parents = tuple(
-        a if isinstance(a, Node) else constant(_floating(a, f"an argument of {op}").astype(dtype)) for a in arguments
-    )
+    dtype = next((a.value.dtype for a in arguments if isinstance(a, Node)), np.float64)
+    parents = tuple([a if isinstance(a, Node) else constant(_floating(a, op).astype(dtype)) for a in arguments])
     values = [parent.value for parent in parents]
-    if any(value.dtype != dtype for value in values):
-        found = ", ".join(str(value.dtype) for value in values)
-        raise ValueError(f"{op} mixes dtypes ({found}): make all leaves float32 or all float64")
+    for value in values:
+        if value.dtype != dtype:
+            raise ValueError(f"{op} mixes {dtype} and {value.dtype}: make all leaves float32 or all float64")
     try:
         value, vjps = OPERATIONS[op].function(*values, **settings)
     except (ValueError, IndexError) as error:

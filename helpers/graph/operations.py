@@ -135,13 +135,13 @@ def softplus(x: Array) -> Result:
 @_operation(1, "axis")
 def sum(x: Array, axis: int | None = None) -> Result:
     """Sum over one axis or over all: every term has slope 1."""
-    return np.asarray(x.sum(axis=axis)), (lambda d: _spread(d, x, axis).copy(),)
+    return x.sum(axis=axis), (lambda d: _spread(d, x, axis).copy(),)
 
 
 @_operation(1, "axis")
 def mean(x: Array, axis: int | None = None) -> Result:
     """Mean over one axis or over all: every term has slope 1 / count."""
-    y = np.asarray(x.mean(axis=axis))
+    y = x.mean(axis=axis)
     return y, (lambda d: _spread(d, x, axis) * x.dtype.type(y.size / x.size),)
 
 
@@ -163,7 +163,7 @@ def cross_entropy(p: Array, labels: NDArray[np.integer]) -> Result:
         gradient[rows, labels] = -d / (len(p) * picked)
         return gradient
 
-    return np.asarray(-np.log(picked).mean()), (backward,)
+    return -np.log(picked).mean(), (backward,)
 
 
 @_operation(1, "labels")
@@ -180,12 +180,15 @@ def softmax_cross_entropy(logits: Array, labels: NDArray[np.integer]) -> Result:
         gradient *= d / logits.dtype.type(len(logits))
         return gradient
 
-    return np.asarray((np.log(total[:, 0]) - picked).mean()), (backward,)
+    return (np.log(total[:, 0]) - picked).sum() / logits.dtype.type(len(rows)), (backward,)
 
 
 def _pick(table: Array, labels: NDArray[np.integer]) -> tuple[NDArray[np.intp], Array]:
     """The entry of each row that its label points at; labels must be integers from 0 to classes - 1."""
     rows = np.arange(len(labels))
-    if len(rows) != len(table) or labels.min() < 0 or labels.max() >= table.shape[1]:
-        raise ValueError(f"labels must be {len(table)} integers from 0 to {table.shape[1] - 1}")
-    return rows, table[rows, labels]
+    try:
+        if len(rows) != len(table) or labels.min() < 0:
+            raise IndexError
+        return rows, table[rows, labels]
+    except (IndexError, ValueError):
+        raise ValueError(f"labels must be {len(table)} integers from 0 to {table.shape[1] - 1}") from None
