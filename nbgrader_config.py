@@ -9,6 +9,9 @@ from nbgrader import preprocessors as stock
 from grading.release import StampAddress
 from grading.strict import StrictResults
 
+# nbgrader calls alembic by name: find the one beside this Python, whether or not its environment is activated
+os.environ["PATH"] = os.pathsep.join([str(Path(sys.executable).parent), os.environ.get("PATH", "")])
+
 c = get_config()  # noqa: F821 - traitlets provides it
 
 c.CourseDirectory.root = str(Path(__file__).resolve().parent)

@@ -10,6 +10,7 @@ from helpers.checks.boundary import Answer, Raised
 from helpers.checks.laws import Expect, Rng, exercise, law
 
 Array = np.ndarray
+Layers = list[tuple[Array, Array]]
 
 
 @exercise(points=2)
@@ -272,66 +273,66 @@ def input_gradient(input_gradient: Answer, adversarial: Answer, *, rng: Rng) -> 
     """Note Exercise 3: the gradient of the loss with respect to the image, and the image that it spoils."""
     images, labels = rng.uniform(size=(7, 6)), rng.integers(4, size=7)
     W1, W2, b2 = rng.normal(size=(6, 5)), rng.normal(size=(5, 4)), rng.normal(size=4)
-    weights = (W1, 0.01 - np.median(images @ W1, axis=0), W2, b2)  # every ReLU is on for four of the seven images
+    layers = [(W1, 0.01 - np.median(images @ W1, axis=0)), (W2, b2)]  # each ReLU is on for four of the seven images
     slope = "the gradient agrees with central differences"
     with law(slope, points=1) as ok:
-        truth = oracles.central_difference(lambda x: _mlp_loss(x, labels, weights), images)
+        truth = oracles.central_difference(lambda x: _mlp_loss(x, labels, layers), images)
         mistakes = {
             "the sign is turned round": -truth,
             "the 1/batch of the mean loss is missing": truth * len(images),
             "that is the gradient of the weights: follow δ one node further, to the input": _first_layer(
-                images, labels, weights
+                images, labels, layers
             ),
         }
-        got = input_gradient(images, labels, weights)
+        got = input_gradient(images, labels, layers)
         ok.close(got, truth, "central differences disagree: is the ReLU's slope in?", tolerance=1e-6, mistakes=mistakes)
     with law("the adversarial image moves every pixel by ε uphill, within [0, 1]", points=1, after=slope) as ok:
-        uphill = np.sign(oracles.central_difference(lambda x: _mlp_loss(x, labels, weights), images))
+        uphill = np.sign(oracles.central_difference(lambda x: _mlp_loss(x, labels, layers), images))
         mistakes = {
             "the image moves downhill: the loss should grow": np.clip(images - 0.1 * uphill, 0, 1),
             "pixels leave the range [0, 1]: clip them": images + 0.1 * uphill,
         }
-        got = adversarial(images, labels, weights, 0.1)
+        got = adversarial(images, labels, layers, 0.1)
         hint = "each pixel should move by ε in the direction of its gradient's sign"
         ok.close(got, np.clip(images + 0.1 * uphill, 0, 1), hint, mistakes=mistakes, name="the image")
     with law("on real digits ε = 0.1 breaks a classifier", points=1, after=slope) as ok:
-        images, labels, weights = _digit_classifier(rng)
-        before = _accuracy(images, labels, weights)
-        spoiled = ok.array(adversarial(images, labels, weights, 0.1), images.shape, name="the image")
+        images, labels, layers = _digit_classifier(rng)
+        before = _accuracy(images, labels, layers)
+        spoiled = ok.array(adversarial(images, labels, layers, 0.1), images.shape, name="the image")
         ok.within(spoiled - images, 0.1 + 1e-12, "some pixel moves by more than ε")
-        after = _accuracy(spoiled, labels, weights)
+        after = _accuracy(spoiled, labels, layers)
         ok.true(after < 0.3 * before, f"it still reads {after:.0%} of the digits ({before:.0%} before)")
 
 
-def _mlp_logits(images: Array, weights: tuple) -> Array:
-    W1, b1, W2, b2 = weights
+def _mlp_logits(images: Array, layers: Layers) -> Array:
+    (W1, b1), (W2, b2) = layers
     return np.maximum(images @ W1 + b1, 0) @ W2 + b2
 
 
-def _mlp_loss(images: Array, labels: Array, weights: tuple) -> float:
-    return float(-log_softmax(_mlp_logits(images, weights), axis=1)[np.arange(len(labels)), labels].mean())
+def _mlp_loss(images: Array, labels: Array, layers: Layers) -> float:
+    return float(-log_softmax(_mlp_logits(images, layers), axis=1)[np.arange(len(labels)), labels].mean())
 
 
-def _accuracy(images: Array, labels: Array, weights: tuple) -> float:
-    return float(np.mean(_mlp_logits(images, weights).argmax(axis=1) == labels))
+def _accuracy(images: Array, labels: Array, layers: Layers) -> float:
+    return float(np.mean(_mlp_logits(images, layers).argmax(axis=1) == labels))
 
 
-def _first_layer(images: Array, labels: Array, weights: tuple) -> Array:
+def _first_layer(images: Array, labels: Array, layers: Layers) -> Array:
     """The gradient with respect to W1, which is what one gets by stopping one node too early."""
-    _, b1, W2, b2 = weights
-    return oracles.central_difference(lambda W1: _mlp_loss(images, labels, (W1, b1, W2, b2)), weights[0])
+    (W1, b1), second = layers
+    return oracles.central_difference(lambda W: _mlp_loss(images, labels, [(W, b1), second]), W1)
 
 
-def _digit_classifier(rng: Rng) -> tuple[Array, Array, tuple]:
+def _digit_classifier(rng: Rng) -> tuple[Array, Array, Layers]:
     """200 test digits and a two-layer network that reads them, fitted in closed form to 3,000 training digits."""
     digits = data.mnist()
     chosen = rng.choice(len(digits.train_labels), 3_000, replace=False)
     x = digits.train_images[chosen].reshape(-1, 784) / 255.0
     target = np.eye(10)[digits.train_labels[chosen]] - 0.1
     A = np.linalg.solve(x.T @ x + 30.0 * np.eye(784), x.T @ target)
-    weights = (np.hstack([A, -A]), np.zeros(20), 10 * np.vstack([np.eye(10), -np.eye(10)]), np.zeros(10))
+    layers = [(np.hstack([A, -A]), np.zeros(20)), (10 * np.vstack([np.eye(10), -np.eye(10)]), np.zeros(10))]
     test = rng.choice(len(digits.test_labels), 200, replace=False)
-    return digits.test_images[test].reshape(-1, 784) / 255.0, digits.test_labels[test], weights
+    return digits.test_images[test].reshape(-1, 784) / 255.0, digits.test_labels[test], layers
 
 
 @exercise(points=4)

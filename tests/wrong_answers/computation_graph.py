@@ -417,21 +417,21 @@ wrong("momentum_step", "changed in place", momentum_in_place)
 # ---------------------------------------------------------------------------------------------------- input_gradient
 
 
-def _delta(images, labels, weights):
-    W1, b1, W2, b2 = weights
+def _delta(images, labels, layers):
+    (W1, b1), (W2, b2) = layers
     z = images @ W1 + b1
     logits = np.maximum(z, 0) @ W2 + b2
     d = (softmax(logits, axis=1) - np.eye(logits.shape[1])[labels]) / len(labels)
     return z, d
 
 
-def ig_by_hand(images, labels, weights):
-    z, d = _delta(images, labels, weights)
-    return ((d @ weights[2].T) * (z > 0)) @ weights[0].T
+def ig_by_hand(images, labels, layers):
+    z, d = _delta(images, labels, layers)
+    return ((d @ layers[1][0].T) * (z > 0)) @ layers[0][0].T
 
 
-def ig_by_torch(images, labels, weights):
-    W1, b1, W2, b2 = map(torch.tensor, weights)
+def ig_by_torch(images, labels, layers):
+    (W1, b1), (W2, b2) = [map(torch.tensor, layer) for layer in layers]
     x = torch.tensor(images, requires_grad=True)
     logits = torch.relu(x @ W1 + b1) @ W2 + b2
     torch.nn.functional.cross_entropy(logits, torch.tensor(labels)).backward()
@@ -442,43 +442,44 @@ def attack_with(gradient):
     return lambda x, y, w, epsilon: np.clip(x + epsilon * np.sign(gradient(x, y, w)), 0, 1)
 
 
-def ig_of_weights(images, labels, weights):
-    z, d = _delta(images, labels, weights)
-    return images.T @ ((d @ weights[2].T) * (z > 0))
+def ig_of_weights(images, labels, layers):
+    z, d = _delta(images, labels, layers)
+    return images.T @ ((d @ layers[1][0].T) * (z > 0))
 
 
-def ig_sign(images, labels, weights):
-    return -ig_by_hand(images, labels, weights)
+def ig_sign(images, labels, layers):
+    return -ig_by_hand(images, labels, layers)
 
 
-def ig_no_relu_slope(images, labels, weights):
-    _, d = _delta(images, labels, weights)
-    return d @ weights[2].T @ weights[0].T
+def ig_no_relu_slope(images, labels, layers):
+    _, d = _delta(images, labels, layers)
+    return d @ layers[1][0].T @ layers[0][0].T
 
 
-def ig_no_batch(images, labels, weights):
-    return len(images) * ig_by_hand(images, labels, weights)
+def ig_no_batch(images, labels, layers):
+    return len(images) * ig_by_hand(images, labels, layers)
 
 
-def ig_of_hidden(images, labels, weights):
-    z, d = _delta(images, labels, weights)
-    return (d @ weights[2].T) * (z > 0)
+def ig_of_hidden(images, labels, layers):
+    z, d = _delta(images, labels, layers)
+    return (d @ layers[1][0].T) * (z > 0)
 
 
-def attack_downhill(images, labels, weights, epsilon):
-    return np.clip(images - epsilon * np.sign(ig_by_hand(images, labels, weights)), 0, 1)
+def attack_downhill(images, labels, layers, epsilon):
+    return np.clip(images - epsilon * np.sign(ig_by_hand(images, labels, layers)), 0, 1)
 
 
-def attack_unclipped(images, labels, weights, epsilon):
-    return images + epsilon * np.sign(ig_by_hand(images, labels, weights))
+def attack_unclipped(images, labels, layers, epsilon):
+    return images + epsilon * np.sign(ig_by_hand(images, labels, layers))
 
 
-def attack_without_sign(images, labels, weights, epsilon):
-    return np.clip(images + epsilon * ig_by_hand(images, labels, weights), 0, 1)
+def attack_without_sign(images, labels, layers, epsilon):
+    return np.clip(images + epsilon * ig_by_hand(images, labels, layers), 0, 1)
 
 
 right("input_gradient", ig_by_hand, attack_with(ig_by_hand))
 right("input_gradient", ig_by_torch, attack_with(ig_by_torch))
+right("input_gradient", graph.input_gradient, graph.adversarial)
 wrong("input_gradient", "gradient of the weights", ig_of_weights, attack_with(ig_by_hand))
 wrong("input_gradient", "sign is turned round", ig_sign, attack_with(ig_sign))
 wrong("input_gradient", "ReLU", ig_no_relu_slope, attack_with(ig_no_relu_slope))
