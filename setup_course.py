@@ -119,8 +119,8 @@ def explain(code: int) -> None:
         match = re.search(pattern, text)
         if match:
             stop(sentence.format(match=match.group(match.lastindex or 0), **known))
-    errors = re.findall(r"^ERROR: (.+)$", text, re.MULTILINE) or [f"exit code {code}"]
-    stop(f"the environment could not be made ({errors[-1].rstrip('.')}); the log {LOG} has the rest.")
+    error = re.search(r"^\s*ERROR: (.+?)\.?$", text, re.MULTILINE)
+    stop(f"the environment could not be made ({error.group(1) if error else f'exit code {code}'}); log: {LOG}.")
 
 
 def build(lock: object) -> None:
