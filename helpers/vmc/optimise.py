@@ -1,0 +1,196 @@
+"""Energy gradient, stochastic reconfiguration in both of its forms, Adam, and the optimisation loop."""
+
+from collections.abc import Iterator
+from typing import NamedTuple
+
+import torch
+from scipy.linalg import get_lapack_funcs
+from torch import Tensor
+
+from helpers.spins import Bonds
+from helpers.vmc.rbm import Ansatz, amplitude_derivatives, flatten, unflatten
+from helpers.vmc.sampling import random_spins, sweep
+from helpers.vmc.statistics import autocorrelation_time, binned_error
+from helpers.vmc.swaps import Walkers, local_energies
+
+
+def _centred(derivatives: Tensor, energies: Tensor) -> tuple[Tensor, Tensor]:
+    if derivatives.ndim != 2 or energies.shape != derivatives.shape[:1]:
+        raise ValueError(
+            f"need derivatives (samples, parameters) and energies (samples,), "
+            f"got {tuple(derivatives.shape)} and {tuple(energies.shape)}"
+        )
+    return derivatives - derivatives.mean(dim=0), energies - energies.mean()
+
+
+def energy_gradient(derivatives: Tensor, energies: Tensor, *, real: bool = False) -> Tensor:
+    """Note Eq. (66): g = <O* E_loc> - <O*><E_loc>, the derivative dE/d theta* for complex parameters.
+
+    With real=True the parameters are real and the derivative dE/d theta is 2 Re g. derivatives O (samples, parameters),
+    energies (samples,), equally weighted samples of |psi|^2; returns (parameters,).
+    """
+    centred, deviation = _centred(derivatives, energies)
+    g = centred.conj().T @ deviation.to(centred.dtype) / len(centred)
+    return 2 * g.real if real else g
+
+
+def sr_update(derivatives: Tensor, energies: Tensor, eps: float) -> Tensor:
+    """Solve (S + eps) d = g with S = <O* O> - <O*><O> and g of Eq. (66); the smaller of two equivalent systems is used.
+
+    derivatives O (samples, parameters) complex, energies (samples,), eps >= 0; returns d (parameters,).
+    """
+    if not eps >= 0:
+        raise ValueError(f"eps must not be negative, got {eps}")
+    if derivatives.ndim == 2 and derivatives.shape[1] > derivatives.shape[0]:
+        return minsr_update(derivatives, energies, eps)
+    centred, deviation = _centred(derivatives, energies)
+    samples = len(centred)
+    overlap = centred.mH @ centred / samples
+    overlap.diagonal().add_(eps)
+    gradient = centred.mH @ deviation.to(centred.dtype) / samples
+    return _positive_solve(overlap, gradient)
+
+
+def minsr_update(derivatives: Tensor, energies: Tensor, eps: float) -> Tensor:
+    """The same d from the (samples, samples) system: d = O^+ (O O^+ + n eps)^-1 (E - <E>), O centred (2302.01941)."""
+    centred, deviation = _centred(derivatives, energies)
+    kernel = centred @ centred.mH
+    kernel.diagonal().add_(eps * len(centred))
+    return centred.mH @ _positive_solve(kernel, deviation.to(centred.dtype))
+
+
+def _positive_solve(matrix: Tensor, vector: Tensor) -> Tensor:
+    """Solve a Hermitian positive system by Cholesky, by least squares where it is numerically singular."""
+    if matrix.device.type == "cpu":  # LAPACK itself: torch.linalg.cholesky spends half its time clearing a triangle
+        solve = get_lapack_funcs("posv", dtype=matrix.numpy().dtype)
+        _, solution, failed = solve(matrix.resolve_conj().numpy().T, vector.conj().resolve_conj().numpy(), lower=1)
+        solution = torch.from_numpy(solution).conj()
+    else:
+        factor, info = torch.linalg.cholesky_ex(matrix)
+        failed = int(info)
+        solution = torch.cholesky_solve(vector[:, None], factor)[:, 0]
+    if failed:
+        return torch.linalg.pinv(matrix, hermitian=True) @ vector
+    return solution.resolve_conj()
+
+
+def plain_update(state: Walkers, energies: Tensor, eps: float) -> Tensor:
+    """sr_update for a plain RBM, from x and tanh(theta) alone: O is never formed where its kernel is smaller.
+
+    O O^+ = x x^T + t t^+ + (x x^T) * (t t^+), elementwise product in the last term.
+    """
+    x = state.spins
+    t = state.tanh[:, 0, :-1]
+    samples, units, sites = len(x), t.shape[1], x.shape[1]
+    if sites + units + sites * units <= samples:
+        weights = (t[:, :, None] * x[:, None, :]).flatten(1)
+        return sr_update(torch.cat([x.to(t.dtype), t, weights], dim=1), energies, eps)
+    spin, cosh = x @ x.T, t @ t.mH
+    kernel = torch.view_as_complex(torch.view_as_real(cosh).mul_((spin + 1)[:, :, None]))
+    kernel.real.add_(spin)
+    mean = kernel.mean(dim=0)
+    kernel.sub_(mean).sub_(mean.conj()[:, None] - mean.mean().real)
+    kernel.diagonal().add_(eps * samples)
+    v = _positive_solve(kernel, (energies - energies.mean()).to(t.dtype))
+    v = v - v.mean()
+    tv = t.conj() * v[:, None]
+    xc = x.to(t.dtype)
+    return torch.cat([xc.T @ v, tv.sum(dim=0), (tv.T @ xc).flatten()])
+
+
+class Step(NamedTuple):
+    """One optimisation step: energy, its standard error and variance of E_loc (totals, J1), acceptance, new ansatz."""
+
+    energy: float
+    error: float
+    variance: float
+    acceptance: float
+    ansatz: Ansatz
+
+
+class Adam:
+    """Adam on a complex vector (1412.6980), with |g|^2 as second moment."""
+
+    def __init__(self, rate: float, decay: tuple[float, float] = (0.9, 0.999)) -> None:
+        self.rate, self.decay, self.step, self.first, self.second = rate, decay, 0, 0.0, 0.0
+
+    def __call__(self, gradient: Tensor) -> Tensor:
+        """The displacement to subtract from the parameters."""
+        a, b = self.decay
+        self.step += 1
+        self.first = a * self.first + (1 - a) * gradient
+        self.second = b * self.second + (1 - b) * gradient.abs().square()
+        scale = (self.second / (1 - b**self.step)).sqrt() + 1e-8
+        return self.rate * self.first / (1 - a**self.step) / scale
+
+
+def optimise(
+    bonds: Bonds,
+    ansatz: Ansatz,
+    generator: torch.Generator,
+    *,
+    steps: int,
+    chains: int = 1024,
+    rate: float = 0.1,
+    eps: float = 0.01,
+    final: float = 1.0,
+    adam: Adam | None = None,
+) -> Iterator[Step]:
+    """Variational Monte Carlo: sample, measure, update, one Step at a time, so that a loop can plot while it trains.
+
+    rate and eps fall geometrically to `final` times their value over the run. With `adam` the gradient goes through it
+    instead of stochastic reconfiguration. Chains persist between steps; five sweeps precede the first.
+    """
+    if steps < 1 or chains < 2:
+        raise ValueError(f"need at least one step and two chains, got {steps} and {chains}")
+    spins = random_spins(chains, bonds.sites, generator)
+    pairs = bonds.pairs
+    spins = sweep(spins, ansatz, pairs, generator, 5)[0].spins
+    for step in range(steps):
+        state, acceptance = sweep(spins, ansatz, pairs, generator)
+        spins = state.spins
+        energies = local_energies(spins, ansatz, bonds, state)
+        decay = final ** (step / steps)
+        update = _update(ansatz, state, energies, eps * decay, adam) * (1.0 if adam else rate * decay)
+        ansatz = ansatz._replace(rbm=unflatten(flatten(ansatz.rbm) - update, ansatz.rbm))
+        variance = float((energies - energies.mean()).abs().square().mean())
+        yield Step(float(energies.mean().real), (variance / chains) ** 0.5, variance, acceptance, ansatz)
+
+
+def _update(ansatz: Ansatz, state: Walkers, energies: Tensor, eps: float, adam: Adam | None) -> Tensor:
+    if adam is None and ansatz.shared is None and ansatz.projection is None:
+        return plain_update(state, energies, eps)
+    derivatives = amplitude_derivatives(state.spins, ansatz)
+    return sr_update(derivatives, energies, eps) if adam is None else adam(energy_gradient(derivatives, energies))
+
+
+class Estimate(NamedTuple):
+    """Energy and its standard error and variance (totals, J1), acceptance, autocorrelation time in sweeps, series."""
+
+    energy: float
+    error: float
+    variance: float
+    acceptance: float
+    tau: float
+    series: Tensor  # (chains, sweeps) real
+
+
+def measure(
+    bonds: Bonds, ansatz: Ansatz, generator: torch.Generator, *, chains: int = 1024, sweeps: int = 64, burn: int = 20
+) -> Estimate:
+    """Estimate the energy of a fixed wavefunction: `burn` sweeps unrecorded, then `sweeps` recorded ones.
+
+    The error is that of the chain means, which are independent of one another.
+    """
+    spins = random_spins(chains, bonds.sites, generator)
+    spins = sweep(spins, ansatz, bonds.pairs, generator, burn)[0].spins
+    series, accepted = [], 0.0
+    for _ in range(sweeps):
+        state, acceptance = sweep(spins, ansatz, bonds.pairs, generator)
+        spins, accepted = state.spins, accepted + acceptance / sweeps
+        series.append(local_energies(spins, ansatz, bonds, state))
+    energies = torch.stack(series, dim=1)
+    variance = float((energies - energies.mean()).abs().square().mean())
+    error = binned_error(energies.real, sweeps)
+    tau = autocorrelation_time(energies.real) if sweeps >= 4 else float("nan")
+    return Estimate(float(energies.mean().real), error, variance, accepted, tau, energies.real)

@@ -1,0 +1,98 @@
+"""Metropolis sampling of |psi(x)|^2 with exchange moves: many chains at once."""
+
+from collections.abc import Callable
+from typing import NamedTuple
+
+import torch
+from torch import Tensor
+
+from helpers.spins import checked_spins
+from helpers.vmc.rbm import Ansatz, log_amplitude
+from helpers.vmc.swaps import SwapTable, Walkers, swap_table, walkers
+
+
+class Samples(NamedTuple):
+    """spins (kept, chains, sites) of +-1 and the fraction of proposed exchanges that were accepted."""
+
+    spins: Tensor
+    acceptance: float
+
+
+def random_spins(chains: int, sites: int, generator: torch.Generator) -> Tensor:
+    """Uniform configurations with Sz = 0, (chains, sites) float64 of +-1 on the generator's device."""
+    if chains < 1 or sites < 2 or sites % 2:
+        raise ValueError(f"Sz = 0 needs chains >= 1 and an even number of sites, got {chains}, {sites}")
+    keys = torch.rand(chains, sites, generator=generator, device=generator.device)
+    return 2.0 * (keys.argsort(dim=1) % 2).to(torch.float64) - 1.0
+
+
+def metropolis(
+    log_psi: Callable[[Tensor], Tensor], start: Tensor, seed: int, sweeps: int = 1, pairs: Tensor | None = None
+) -> Samples:
+    """Sample |psi|^2 with log_psi of the whole configuration: propose to exchange a random pair of sites, accept with
+    probability min(1, |psi(x')/psi(x)|^2), and record the configuration after every sweep of `sites` proposals.
+
+    start (chains, sites); pairs (bonds, 2) restricts the proposals (default: any two sites). Returns Samples.
+    """
+    spins = checked_spins(start).clone()
+    chains, sites = spins.shape
+    if pairs is None:
+        pairs = torch.combinations(torch.arange(sites), 2)
+    pairs = pairs.to(spins.device)
+    generator = torch.Generator(spins.device).manual_seed(seed)
+    row = torch.arange(chains, device=spins.device)
+    log_weight = 2 * log_psi(spins).real
+    kept, accepted = [], 0
+    for _ in range(sweeps):
+        for _ in range(sites):
+            i, j = pairs[torch.randint(len(pairs), (chains,), generator=generator, device=spins.device)].T
+            proposal = spins.clone()
+            proposal[row, i], proposal[row, j] = spins[row, j], spins[row, i]
+            proposed = 2 * log_psi(proposal).real
+            threshold = torch.rand(chains, generator=generator, device=spins.device, dtype=torch.float64).log()
+            accept = threshold < proposed - log_weight
+            spins = torch.where(accept[:, None], proposal, spins)
+            log_weight = torch.where(accept, proposed, log_weight)
+            accepted += int(accept.sum())
+        kept.append(spins)
+    return Samples(torch.stack(kept), accepted / (sweeps * sites * chains))
+
+
+def _exchange(state: Walkers, table: SwapTable, bond: Tensor, uniform: Tensor) -> int:
+    """One proposal per chain, in place; returns how many exchanges were accepted and changed a configuration."""
+    spins, tanh, share = state
+    row = torch.arange(len(spins), device=spins.device)
+    i, j = table.pairs[bond].T
+    left = spins[row, i]
+    cosh = table.cosh.index_select(0, bond)
+    sinh = table.sinh.index_select(0, bond + len(table.pairs) * (left < 0))
+    factor = torch.addcmul(cosh, tanh, sinh)  # (chains, images, units)
+    image = factor.prod(dim=2)
+    ratio = (share * image).sum(dim=1)
+    accept = (uniform < ratio.abs().square()) & (left != spins[row, j])
+    moved = accept.nonzero()[:, 0]
+    tanh[moved] = torch.addcmul(sinh[moved], tanh[moved], cosh[moved]).div_(factor[moved])
+    if share.shape[1] > 1:
+        share[moved] = share[moved] * image[moved] / ratio[moved, None]
+    spins[moved, i[moved]], spins[moved, j[moved]] = -left[moved], left[moved]
+    return len(moved)
+
+
+def sweep(spins: Tensor, ansatz: Ansatz, pairs: Tensor, generator: torch.Generator, sweeps: int = 1):
+    """Move all chains (chains, sites) by `sweeps` x sites proposals over the given pairs.
+
+    Returns (Walkers, acceptance): the new configurations with their tabulated state, and the accepted fraction.
+    """
+    table = swap_table(ansatz, pairs)
+    chains, sites = spins.shape
+    steps = sweeps * sites
+    if not table.safe:
+        seed = int(torch.randint(1 << 31, (1,), generator=generator, device=generator.device))
+        result = metropolis(lambda x: log_amplitude(x, ansatz), spins, seed, sweeps, pairs)
+        return walkers(result.spins[-1], ansatz), result.acceptance
+    device = spins.device
+    bond = torch.randint(len(pairs), (steps, chains), generator=generator, device=device)
+    uniform = torch.rand(steps, chains, generator=generator, device=device, dtype=torch.float64)
+    state = walkers(spins.clone(), ansatz)
+    accepted = sum(_exchange(state, table, bond[step], uniform[step]) for step in range(steps))
+    return state, accepted / (steps * chains)
