@@ -1,0 +1,36 @@
+"""The quantum circuit Born machine: circuits as data, a differentiable simulator, losses, gradients, and what they learn."""
+
+from helpers.born_machine.circuit import Circuit, Gate, layered_ansatz, ring
+from helpers.born_machine.energy import (
+    alternating_ansatz,
+    cut_fraction,
+    expectation,
+    ising_ground_energy,
+    ising_terms,
+)
+from helpers.born_machine.gates import FIXED, GENERATORS, PAULI, apply_gate, rotation
+from helpers.born_machine.loss import (
+    BANDWIDTHS,
+    apply_kernel,
+    mmd_loss,
+    mmd_unbiased,
+    total_variation,
+    valid_rate,
+    walsh_hadamard,
+)
+from helpers.born_machine.shift import measure, parameter_shift_gradient, shifted_probabilities
+from helpers.born_machine.simulator import born_probabilities, probabilities, simulate
+from helpers.born_machine.structure import chow_liu_tree, mutual_information
+from helpers.born_machine.targets import bars_and_stripes_target, gaussian_mixture_target, pattern_index
+from helpers.born_machine.train import fit_adam, fit_adversarial, fit_exact, minimise, random_angles
+
+# For each exercise the names that are its answer, or compute the same: the grader masks them.
+ANSWERS: dict[str, tuple[str, ...]] = {
+    "apply_gate": ("born_machine.apply_gate", "born_machine.simulate"),
+    "rotation": ("born_machine.rotation",),
+    "born_probabilities": ("born_machine.born_probabilities", "born_machine.simulate", "born_machine.probabilities"),
+    "bars_and_stripes": ("data.bars_and_stripes", "born_machine.bars_and_stripes_target"),
+    "mmd_loss": ("born_machine.mmd_loss", "born_machine.apply_kernel", "born_machine.mmd_unbiased"),
+    "parameter_shift_gradient": ("born_machine.parameter_shift_gradient", "born_machine.shifted_probabilities"),
+    "chow_liu_tree": ("born_machine.chow_liu_tree",),
+}
