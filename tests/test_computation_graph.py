@@ -276,7 +276,11 @@ def op(name, *parents, **settings):
         ([X, {"op": "variable", "value": np.ones(3)}, op("add", 0, 1)], "node 2 .add. cannot be evaluated"),
         ([X, {"op": "variable", "value": np.ones(2, np.float32)}, op("add", 0, 1)], "float32 meets float64"),
         (
-            [{"op": "variable", "value": np.ones((10**4, 1))}, {"op": "variable", "value": np.ones(10**4)}, op("add", 0, 1)],
+            [
+                {"op": "variable", "value": np.ones((10**4, 1))},
+                {"op": "variable", "value": np.ones(10**4)},
+                op("add", 0, 1),
+            ],
             "more than",
         ),
     ],
@@ -286,7 +290,9 @@ def test_a_malformed_graph_is_refused_by_name(nodes, message):
         graph.Graph.from_plain({"nodes": nodes, "output": 0})
 
 
-@pytest.mark.parametrize("tree", [None, [], {"nodes": [X]}, {"nodes": [X], "output": -1}, {"nodes": [X], "output": "0"}])
+@pytest.mark.parametrize(
+    "tree", [None, [], {"nodes": [X]}, {"nodes": [X], "output": -1}, {"nodes": [X], "output": "0"}]
+)
 def test_a_tree_that_is_no_graph_is_refused(tree):
     with pytest.raises((ValueError, TypeError), match=r"plain graph|output must"):
         graph.Graph.from_plain(tree)
@@ -350,9 +356,7 @@ def test_periodic_convolution_equals_circular_padding(size, dtype, rng):
 
 def test_a_kernel_may_wrap_round_the_torus_more_than_once(rng):
     image, kernel = rng.normal(size=(1, 1, 2, 3)), rng.normal(size=(1, 1, 9, 7))
-    expected = sum(
-        kernel[0, 0, m, n] * np.roll(image, (4 - m, 3 - n), axis=(2, 3)) for m in range(9) for n in range(7)
-    )
+    expected = sum(kernel[0, 0, m, n] * np.roll(image, (4 - m, 3 - n), axis=(2, 3)) for m in range(9) for n in range(7))
     np.testing.assert_allclose(graph.periodic_conv2d(image, kernel), expected, atol=1e-12)
 
 

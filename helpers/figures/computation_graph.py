@@ -9,6 +9,7 @@ import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.patches import Circle, FancyArrowPatch, FancyBboxPatch
+from matplotlib.ticker import LogLocator, MaxNLocator, NullFormatter
 
 from helpers.figures import ACCENT, BASELINE, DATA, EXACT, MODEL, STYLE, new_axes, new_row
 from helpers.graph import Layers, Node, Run
@@ -19,8 +20,8 @@ SYMBOLS = {
     "subtract": "$-$",
     "multiply": r"$\times$",
     "divide": r"$\div$",
-    "matmul": r"$\cdot$",
-    "linear": "$xW{+}b$",
+    "matmul": "@",
+    "linear": "linear",
     "sigmoid": r"$\sigma$",
     "power": "$x^p$",
     "sum": r"$\Sigma$",
@@ -34,44 +35,64 @@ RADIUS, HALF = 0.36, np.array([0.46, 0.36])
 def computation_graph(output: Node, *, ax: Axes | None = None) -> Axes:
     """The graph that `output` grew from, drawn from the live nodes: data in boxes, functions in circles (note Fig. 4).
 
-    Each node shows the shape of its value and, after `output.backward()`, the size of its gradient in the accent colour.
+    Below each node: the shape of its value and, after `output.backward()`, the size of its gradient in colour.
     """
-    nodes = topological_order(output, lambda node: node.parents)
+    nodes = topological_order(output, lambda node: node.parents[::-1])  # first arguments first, so they stand on top
     place = _layout(nodes)
-    corner = np.array(list(place.values()))
-    size = corner.max(axis=0) - corner.min(axis=0) + [1.7, 1.9]
-    ax = ax or new_axes(size=tuple(0.82 * size))
+    low, high = _frame(nodes, place)
+    ax = ax or new_axes(size=tuple(0.82 * (high - low)))
     ax.set_axis_off()
-    ax.set(aspect="equal", xlim=corner[:, 0].min() + [-0.85, size[0] - 0.85])
-    ax.set(ylim=corner[:, 1].min() + [-1.15, size[1] - 1.15])
+    ax.set(aspect="equal", xlim=(low[0], high[0]), ylim=(low[1], high[1]))
     for node in nodes:
         _draw_node(ax, node, place[node], node is output)
-        for parent in dict.fromkeys(node.parents):
-            _draw_arrow(ax, place[parent], place[node], _reach(parent), _reach(node))
+        for k, parent in enumerate(node.parents):
+            bend = _bend(node, k, place)
+            _draw_arrow(ax, place[parent], place[node], _reach(parent), _reach(node), bend)
     return ax
 
 
+def _bend(node: Node, k: int, place: Mapping[Node, np.ndarray]) -> float:
+    """Bend of the arrow from the k-th parent: around the nodes in between, and apart where a parent is used twice."""
+    parent = node.parents[k]
+    way = place[node] - place[parent]
+    if way[0] > 1.5 * COLUMN:
+        return 0.5 if way[1] > 0.1 else -0.5
+    return 0.35 * (-1) ** k if node.parents.count(parent) > 1 else 0.0
+
+
+def _frame(nodes: Sequence[Node], place: Mapping[Node, np.ndarray]) -> tuple[np.ndarray, np.ndarray]:
+    """Lower left and upper right corner of the drawing, with room for labels and arcs."""
+    corners = np.array(list(place.values()))
+    low, high = corners.min(axis=0) - np.array([0.75, 1.05]), corners.max(axis=0) + np.array([0.75, 0.8])
+    for node in nodes:
+        for k, parent in enumerate(node.parents):  # an arc rises by about a quarter of its chord
+            height = 0.26 * np.linalg.norm(place[node] - place[parent]) * np.sign(_bend(node, k, place))
+            middle = (place[node][1] + place[parent][1]) / 2 - height
+            low[1], high[1] = min(low[1], middle - 0.35), max(high[1], middle + 0.35)
+    return low, high
+
+
 def _layout(nodes: Sequence[Node]) -> dict[Node, np.ndarray]:
-    """Column: longest way from a leaf, leaves just before their first child. Row: the mean of the parents, kept apart."""
-    column: dict[Node, int] = {}
-    for node in nodes:
-        column[node] = 1 + max((column[parent] for parent in node.parents), default=-1)
-    for node in reversed(nodes):
-        for parent in node.parents:
-            if not parent.parents:
-                column[parent] = min([column[child] - 1 for child in nodes if parent in child.parents])
+    """Column: longest way from a leaf, a leaf just before its first child. Row: as near to the parents' as is free."""
+    column = _columns(nodes)
     row: dict[Node, float] = {}
-    for node in nodes:
-        row[node] = float(np.mean([row[parent] for parent in node.parents])) if node.parents else float(len(_leaves(row)))
-    for c in set(column.values()):
-        members = sorted((node for node in nodes if column[node] == c), key=row.__getitem__)
-        for above, below in zip(members, members[1:], strict=False):
-            row[below] = max(row[below], row[above] + 1)
+    for node in sorted(nodes, key=lambda node: (column[node], not node.parents)):
+        taken = {other: row[other] for other in row if column[other] == column[node]}
+        before = [row[parent] for parent in node.parents if parent.parents] or [row[parent] for parent in node.parents]
+        beside = [at for other, at in taken.items() if other.parents]
+        wish = float(np.mean(before or beside or len(taken)))
+        choices = (wish + sign * k for k in range(len(nodes) + 1) for sign in (-1, 1))
+        row[node] = next(choice for choice in choices if all(abs(choice - at) >= 1 for at in taken.values()))
     return {node: np.array([COLUMN * column[node], -ROW * row[node]]) for node in nodes}
 
 
-def _leaves(nodes: Mapping[Node, float]) -> list[Node]:
-    return [node for node in nodes if not node.parents]
+def _columns(nodes: Sequence[Node]) -> dict[Node, int]:
+    column: dict[Node, int] = {}
+    for node in nodes:
+        column[node] = 1 + max((column[parent] for parent in node.parents), default=-1)
+    for leaf in (node for node in nodes if not node.parents):
+        column[leaf] = min((column[child] - 1 for child in nodes if leaf in child.parents), default=0)
+    return column
 
 
 def _is_data(node: Node) -> bool:
@@ -95,8 +116,7 @@ def _draw_node(ax: Axes, node: Node, centre: np.ndarray, is_output: bool) -> Non
     else:
         ax.add_patch(Circle(centre, RADIUS, fc="#f7b267" if is_output else "white", **look))
         label = SYMBOLS.get(node.op, node.op)
-    big = label.startswith("$") and len(label) < 12
-    ax.text(*centre, label, ha="center", va="center", size=14 if big else 8, zorder=3)
+    ax.text(*centre, label, ha="center", va="center", size=14 if label[0] in "$@" else 8, zorder=3)
     x, y = centre[0], centre[1] - _reach(node)[1] - 0.07
     ax.text(x, y, _shape(node), ha="center", va="top", size=8, color="#333333")
     if node.grad is not None:
@@ -115,17 +135,21 @@ def _gradient(node: Node) -> str:
     return f"∇ {node.grad.item():.2g}" if node.grad.size == 1 else f"|∇| {size:.2g}"
 
 
-def _draw_arrow(ax: Axes, start: np.ndarray, end: np.ndarray, leave: np.ndarray, arrive: np.ndarray) -> None:
-    """An arrow between the rims of two nodes, bent where it would run through a column in between."""
+def _draw_arrow(
+    ax: Axes, start: np.ndarray, end: np.ndarray, leave: np.ndarray, arrive: np.ndarray, bend: float
+) -> None:
+    """An arrow from rim to rim; a bent one leaves and arrives along its own curve."""
     way = (end - start) / np.linalg.norm(end - start)
-    tail = start + way * _to_rim(way, leave)
-    head = end - way * (_to_rim(way, arrive) + 0.03)
-    bend = 0.25 if end[0] - start[0] > 1.5 * COLUMN else 0.0
-    arrow = FancyArrowPatch(
-        tail, head, arrowstyle="-|>", mutation_scale=12, lw=1.3, color="#555555", zorder=1, shrinkA=0, shrinkB=0
-    )
-    arrow.set_connectionstyle("arc3", rad=bend)
-    ax.add_patch(arrow)
+    turn = np.arctan(2 * bend)  # the angle between an arc3 curve and its chord, at either end
+    out, into = _turned(way, -turn), _turned(way, turn)
+    tail, head = start + out * _to_rim(out, leave), end - into * (_to_rim(into, arrive) + 0.03)
+    look = {"arrowstyle": "-|>", "mutation_scale": 12, "lw": 1.3, "color": "#555555", "shrinkA": 0, "shrinkB": 0}
+    ax.add_patch(FancyArrowPatch(tail, head, connectionstyle=f"arc3,rad={bend}", zorder=1, **look))
+
+
+def _turned(way: np.ndarray, angle: float) -> np.ndarray:
+    c, s = np.cos(angle), np.sin(angle)
+    return np.array([c * way[0] - s * way[1], s * way[0] + c * way[1]])
 
 
 def _to_rim(way: np.ndarray, reach: np.ndarray) -> float:
@@ -145,14 +169,16 @@ def training_curves(runs: Mapping[str, Run]) -> Figure:
         right.plot(epochs, 100 * run.test_accuracy, color=color, label=f"{name}: {100 * run.test_accuracy[-1]:.2f} %")
     left.plot([], [], color=EXACT, ls="--", lw=1.2, label="on the training set")
     left.set(xlabel="epoch", ylabel="cross entropy  [nats]")
+    left.yaxis.set(major_locator=LogLocator(subs=(1, 3)), major_formatter="{x:g}", minor_formatter=NullFormatter())
     right.set(xlabel="epoch", ylabel="test accuracy  [%]")
     for ax in (left, right):
+        ax.xaxis.set_major_locator(MaxNLocator(integer=True))
         ax.legend()
     return figure
 
 
 def weights(layers: Layers, count: int = 10, *, columns: int = 10) -> Figure:
-    """What the first `count` units of the first layer look for: weights (784, units) as images, red for, blue against."""
+    """What the first `count` units of the first layer look for: its weights as images, red for, blue against."""
     W = layers[0][0].T[:count]
     rows = -(-len(W) // columns)
     with plt.rc_context(STYLE):

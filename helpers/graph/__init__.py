@@ -14,8 +14,6 @@
 7.0
 """
 
-# ruff: noqa: F401  (this file is the list of public names)
-
 from .formulas import (
     conv_output_size,
     linear_backward,
@@ -69,20 +67,18 @@ from .nodes import (
 from .tape import Graph, backward
 from .throughput import matmul_throughput
 
-# Exercise -> where in this package its answer, or what computes the same, is defined or imported.
+# Exercise -> where its answer, or what computes the same, is defined or imported in this package.
 _PLACES = {
     "parity_network": "formulas.parity_network",
-    "linear_backward": "formulas.linear_backward operations.linear Node.backward nodes.Node.backward "
-    "tape.Graph.vjp Graph.vjp tape.backward",
+    "linear_backward": "formulas.linear_backward operations.linear nodes.Node.backward tape.backward tape.Graph.vjp",
     "softmax_cross_entropy": "formulas.softmax_cross_entropy_forward formulas.softmax_cross_entropy_backward "
     "nodes.softmax_cross_entropy operations.softmax_cross_entropy nodes.cross_entropy operations.cross_entropy "
-    "Node.backward nodes.Node.backward tape.Graph.vjp Graph.vjp tape.backward",
-    "backward": "tape.backward nodes.Node.backward Node.backward nodes.topological_order tape.topological_order",
+    "nodes.Node.backward tape.backward tape.Graph.vjp",
+    "backward": "tape.backward nodes.Node.backward nodes.topological_order tape.topological_order",
     "momentum_step": "formulas.momentum_step networks.momentum_step networks.descend",
     "input_gradient": "networks.input_gradient networks.adversarial",
     "periodic_conv2d": "formulas.periodic_conv2d formulas.conv_output_size",
 }
-
 # Exercise -> the helpers names that the grader hides while it grades that exercise.
 ANSWERS: dict[str, tuple[str, ...]] = {
     exercise: tuple(f"graph.{place}" for place in places.split())

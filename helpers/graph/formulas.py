@@ -27,7 +27,8 @@ def linear_backward(x: Array, W: Array, delta: Array) -> tuple[Array, Array, Arr
     """
     if x.ndim != 2 or W.shape != (x.shape[1], delta.shape[-1]) or delta.shape != (len(x), W.shape[-1]):
         raise ValueError(
-            f"linear_backward needs x (batch, in), W (in, out), delta (batch, out), got {x.shape}, {W.shape}, {delta.shape}"
+            "linear_backward needs x (batch, in), W (in, out), delta (batch, out), "
+            f"got {x.shape}, {W.shape}, {delta.shape}"
         )
     return delta @ W.T, x.T @ delta, delta.sum(axis=0)
 
@@ -42,7 +43,7 @@ def softmax_cross_entropy_forward(logits: Array, labels: NDArray[np.integer]) ->
 
 
 def softmax_cross_entropy_backward(logits: Array, labels: NDArray[np.integer]) -> Array:
-    """Gradient of that loss: (softmax(logits) - one hot(labels)) / batch, shape (batch, classes); its rows sum to zero."""
+    """Gradient of that loss: (softmax(logits) - one hot(labels)) / batch, (batch, classes); its rows sum to zero."""
     _, (vjp,) = _softmax_cross_entropy(logits, labels)
     return vjp(logits.dtype.type(1))
 
@@ -59,10 +60,10 @@ def momentum_step(
 
 
 def periodic_conv2d(image: Array, kernel: Array) -> Array:
-    """Cross-correlation on a torus (note Eq. 2, no bias): sum over c, m, n of image[b, c, i+m-m0, j+n-n0] kernel[o, c, m, n].
+    """Cross-correlation on a torus (note Eq. 2, no bias): y_o,i,j = sum_c,m,n x_c,i+m-m0,j+n-n0 K_o,c,m,n.
 
-    image (batch, cin, H, W), kernel (cout, cin, kh, kw) -> (batch, cout, H, W). (m0, n0) is the middle of the kernel, the
-    upper left of the two middles where a side is even. Equals torch's circular padding; one batched matrix product.
+    image (batch, cin, H, W), kernel (cout, cin, kh, kw) -> (batch, cout, H, W). (m0, n0) is the middle of the kernel,
+    the upper left of the middles where a side is even. Equals torch's circular padding; one batched matrix product.
     """
     if image.ndim != 4 or kernel.ndim != 4 or image.shape[1] != kernel.shape[1]:
         raise ValueError(
@@ -81,7 +82,8 @@ def conv_output_size(size: int, kernel: int, stride: int = 1, padding: int = 0, 
     """
     if min(size, kernel, stride, dilation) < 1 or padding < 0:
         raise ValueError(
-            f"size, kernel, stride, dilation must be >= 1 and padding >= 0, got {size}, {kernel}, {stride}, {dilation}, {padding}"
+            f"size, kernel, stride, dilation must be >= 1 and padding >= 0, "
+            f"got {size}, {kernel}, {stride}, {dilation} and {padding}"
         )
     room = size + 2 * padding - dilation * (kernel - 1) - 1
     if room < 0:

@@ -29,7 +29,7 @@ class Recipe(NamedTuple):
 
 
 class Run(NamedTuple):
-    """What training leaves: the layers, and per epoch the mean training loss (nats), the test loss and test accuracy."""
+    """What training leaves: the layers, and per epoch the training loss, test loss (nats) and test accuracy."""
 
     layers: Layers
     training_loss: Array
@@ -89,7 +89,7 @@ def input_gradient(images: Array, labels: Labels, layers: Layers) -> Array:
 
 
 def adversarial(images: Array, labels: Labels, layers: Layers, epsilon: float) -> Array:
-    """Fast gradient sign: each pixel moves by epsilon where the loss grows most, and stays in [0, 1] (arXiv:1412.6572)."""
+    """Fast gradient sign: each pixel moves by epsilon the way the loss grows, within [0, 1] (arXiv:1412.6572)."""
     if not epsilon >= 0:
         raise ValueError(f"epsilon must be >= 0, got {epsilon}")
     if not (np.min(images) >= 0 and np.max(images) <= 1):
@@ -140,7 +140,7 @@ def train(
     """
     if len(images) != len(labels) or len(images) < recipe.batch_size or images.shape[1:] != recipe.sizes[:1]:
         raise ValueError(
-            f"need images (count, {recipe.sizes[0]}), labels (count,) and count >= the batch size of {recipe.batch_size}, "
+            f"need images (count, {recipe.sizes[0]}), labels (count,), count >= the batch size {recipe.batch_size}, "
             f"got {images.shape} and {labels.shape}"
         )
     layers = initial_layers(recipe.sizes, generator, images.dtype.type)

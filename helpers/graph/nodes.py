@@ -65,7 +65,7 @@ class Node:
         """Back propagation (note Algorithm 1): set `grad` = d self / d node on every node that self depends on.
 
         self must hold one number, unless `upstream` (shape of self) is given: then grad = upstream . d self / d node.
-        One pass in reverse topological order, linear in the size of the graph; gradients of an earlier call are dropped.
+        One pass in reverse topological order, linear in the size of the graph; earlier gradients are dropped.
         """
         order = topological_order(self, lambda node: [parent for parent, _ in node.edges])
         for node in order:
@@ -144,7 +144,7 @@ def _floating(value: ArrayLike, what: str) -> Array:
 
 
 def variable(value: ArrayLike, name: str = "") -> Node:
-    """A leaf whose gradient is wanted; float32 and float64 arrays are kept as they are, other numbers become float64."""
+    """A leaf whose gradient is wanted; float32 and float64 arrays are kept as they are, other numbers turn float64."""
     return Node(_floating(value, "a variable"), "variable", name=name)
 
 
@@ -250,7 +250,7 @@ def mean(x: Node, axis: int | None = None) -> Node:
 
 
 def softmax(x: Node) -> Node:
-    """e^x_i / sum_j e^x_j along the last axis (note Table 1), shifted by the largest entry so that it never overflows."""
+    """e^x_i / sum_j e^x_j along the last axis (note Table 1), shifted by the largest x so that it never overflows."""
     return apply("softmax", x)
 
 

@@ -169,22 +169,26 @@ def cross_entropy(p: Array, labels: NDArray[np.integer]) -> Result:
 @_operation(1, "labels")
 def softmax_cross_entropy(logits: Array, labels: NDArray[np.integer]) -> Result:
     """-mean_n ln softmax(logits)[n, label_n] in one stable node: gradient (softmax - one hot) / batch."""
-    shifted = logits - logits.max(axis=1, keepdims=True)
+    shifted = logits.T.copy()  # classes first: numpy reduces ten long rows faster than many short ones
+    shifted -= shifted.max(axis=0)
     weights = np.exp(shifted)
-    total = weights.sum(axis=1, keepdims=True)
-    rows, picked = _pick(shifted, labels)
+    total = weights.sum(axis=0)
+    rows, picked = _pick(shifted.T, labels)
+    count = logits.dtype.type(len(rows))
 
     def backward(d: Array) -> Array:
         gradient = weights / total
-        gradient[rows, labels] -= 1
-        gradient *= d / logits.dtype.type(len(logits))
-        return gradient
+        gradient[labels, rows] -= 1
+        gradient *= d / count
+        return gradient.T
 
-    return (np.log(total[:, 0]) - picked).sum() / logits.dtype.type(len(rows)), (backward,)
+    return (np.log(total) - picked).sum() / count, (backward,)
 
 
 def _pick(table: Array, labels: NDArray[np.integer]) -> tuple[NDArray[np.intp], Array]:
     """The entry of each row that its label points at; labels must be integers from 0 to classes - 1."""
+    if table.ndim != 2:
+        raise ValueError(f"logits or probabilities must have shape (batch, classes), got {table.shape}")
     rows = np.arange(len(labels))
     try:
         if len(rows) != len(table) or labels.min() < 0:

@@ -20,7 +20,7 @@ class Graph:
     """
 
     def __init__(self, nodes: list[dict[str, Any]], output: int) -> None:
-        """Check and evaluate `nodes`, each {"op", "name", "value"} for a leaf, else {"op", "name", "parents", "settings"}.
+        """Check and evaluate `nodes`, dicts with op, name and value (leaves) or op, name, parents and settings.
 
         Raises ValueError or TypeError naming the first node that is malformed, unknown, cyclic or too large.
         """
@@ -42,7 +42,7 @@ class Graph:
         return f"Graph({len(self)} nodes, output {self.output})"
 
     def vjp(self, index: int, upstream: ArrayLike) -> tuple[Array, ...]:
-        """What node `index` sends to each of its parents: upstream . d value / d parent, in the order of `parents[index]`.
+        """What node `index` sends to each of its parents, as listed in `parents[index]`: upstream . d value / d parent.
 
         upstream: d output / d value, shape of `values[index]`. A leaf sends nothing: the tuple is empty.
         """

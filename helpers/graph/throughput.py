@@ -1,4 +1,4 @@
-"""How many floating point operations per second a device delivers, and from which size on it pays (note Tables 3, 4)."""
+"""How many floating point operations per second a device delivers, over the size of the task (note Tables 3, 4)."""
 
 import time
 from collections.abc import Sequence
@@ -16,7 +16,7 @@ def matmul_throughput(
     with_transfer: bool = False,
     seconds: float = 0.05,
 ) -> NDArray[np.float64]:
-    """GFLOP/s of an n x n matrix product (2 n^3 operations) for each n in `sizes`; at least `seconds` are spent on each.
+    """GFLOP/s of an n x n matrix product (2 n^3 operations) for each n in `sizes`, spending `seconds` on each.
 
     The best of the repeats counts, as whatever else the machine does can only slow it down. With `with_transfer` the
     factors travel from the memory of the CPU to the device, and the product back, within the measured time.
