@@ -57,7 +57,7 @@ def ring(count: int, generator: torch.Generator | None = None) -> torch.Tensor:
     cumulative = torch.cumulative_trapezoid(density, radius)
     cumulative = torch.cat([torch.zeros(1, dtype=torch.float64), cumulative / cumulative[-1]])
     u = torch.rand(count, 2, generator=generator, dtype=torch.float64)
-    k = torch.searchsorted(cumulative, u[:, 0], right=True).clamp(1, len(radius) - 1)
+    k = torch.searchsorted(cumulative, u[:, 0].contiguous(), right=True).clamp(1, len(radius) - 1)
     share = (u[:, 0] - cumulative[k - 1]) / (cumulative[k] - cumulative[k - 1])
     r = radius[k - 1] + share * (radius[k] - radius[k - 1])
     angle = 2 * torch.pi * u[:, 1]

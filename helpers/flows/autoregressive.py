@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from helpers.flows.bijectors import Bijector
-from helpers.flows.networks import MaskedPerceptron
+from helpers.flows.networks import MaskedPerceptron, fields
 
 
 def ar_log_prob(x: Tensor, net: MaskedPerceptron) -> Tensor:
@@ -54,9 +54,9 @@ class Autoregressive(Bijector):
 
     def to_plain(self) -> dict[str, Any]:
         """The network as plain values."""
-        return {"net": self.net.to_plain()}
+        return {"net": self.net}
 
     @classmethod
     def from_plain(cls, plain: dict[str, Any]) -> Autoregressive:
-        """The layer that `to_plain` described."""
-        return cls(MaskedPerceptron.from_plain(plain["net"]))
+        """The layer that `to_plain` described; ValueError if the tree is no such description."""
+        return cls(*fields(plain, net=MaskedPerceptron))

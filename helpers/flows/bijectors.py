@@ -4,9 +4,12 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from typing import Any
 
 import torch
 from torch import Tensor, nn
+
+from helpers.flows.networks import fields, weight
 
 
 class Bijector(nn.Module):
@@ -52,6 +55,18 @@ class Chain(Bijector):
     def inverse(self, x: Tensor) -> tuple[Tensor, Tensor]:
         """Back through all steps, last to first."""
         return _run([step.inverse for step in reversed(self.steps)], x)
+
+    def to_plain(self) -> dict[str, Any]:
+        """The steps, each of which must be able to cross."""
+        return {"steps": list(self.steps)}
+
+    @classmethod
+    def from_plain(cls, plain: dict[str, Any]) -> Chain:
+        """The chain that `to_plain` described; ValueError if the tree is no such description."""
+        (steps,) = fields(plain, steps=list)
+        if not all(isinstance(step, Bijector) for step in steps):
+            raise ValueError("the steps of a chain are bijectors")
+        return cls(steps)
 
 
 def _run(maps: list, x: Tensor) -> tuple[Tensor, Tensor]:
@@ -119,6 +134,19 @@ class Scale(Bijector):
         self.check(x)
         return (x - self.shift) * (-self.log_scale).exp(), -self.log_scale.sum().expand(len(x))
 
+    def to_plain(self) -> dict[str, Any]:
+        """Scales and shifts, and whether they are to be trained, as plain values."""
+        a, b = self.log_scale, self.shift
+        return {"log_scale": a.detach(), "shift": b.detach(), "train": a.requires_grad}
+
+    @classmethod
+    def from_plain(cls, plain: dict[str, Any]) -> Scale:
+        """The layer that `to_plain` described; ValueError if the tree is no such description."""
+        a, b, train = fields(plain, log_scale=Tensor, shift=Tensor, train=bool)
+        layer = cls(a.numel())
+        layer.log_scale, layer.shift = (weight(values, (layer.dim,), train) for values in (a, b))
+        return layer
+
 
 class Linear(Bijector):
     """x = A z + b with a fixed invertible matrix A (dim, dim) and shift b (dim,): log|det| = ln|det A| everywhere."""
@@ -145,6 +173,15 @@ class Linear(Bijector):
         """A^-1 (x - b)."""
         self.check(x)
         return (x - self.shift) @ self.inverted.t(), -self.constant.expand(len(x))
+
+    def to_plain(self) -> dict[str, Any]:
+        """Matrix and shift."""
+        return {"matrix": self.matrix, "shift": self.shift}
+
+    @classmethod
+    def from_plain(cls, plain: dict[str, Any]) -> Linear:
+        """The map that `to_plain` described; ValueError if the tree is no such description."""
+        return cls(*fields(plain, matrix=Tensor, shift=Tensor))
 
 
 def box_muller(z: Tensor) -> tuple[Tensor, Tensor]:

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from helpers.flows.bijectors import Bijector
-from helpers.flows.networks import Perceptron
+from helpers.flows.networks import Perceptron, fields
 
 LIMIT = 2.0  # |s| stays below this: no layer can overflow while training
 
@@ -42,7 +42,7 @@ def affine_coupling_inverse(
 class Coupling(Bijector):
     """An affine coupling layer with a perceptron for s and t; `additive` drops s (NICE, Eq. 65).
 
-    mask: bool (dim,), True where a coordinate is kept.  s = L tanh(raw / L), bounded by L = 2.  The inverse is
+    mask: bool (dim,), True where a coordinate is kept.  s = L tanh(raw), bounded by L = 2.  The inverse is
     the hot path of training on data; it is one node of the graph with the back propagation written out.
     """
 
@@ -83,7 +83,7 @@ class Coupling(Bijector):
             x[:, moved] = z[:, moved] + raw
             return x, z.new_zeros(len(z))
         s, t = raw.chunk(2, dim=1)
-        s = LIMIT * torch.tanh(s / LIMIT)
+        s = LIMIT * torch.tanh(s)
         x[:, moved] = z[:, moved] * s.exp() + t
         return x, s.sum(1)
 
@@ -94,13 +94,13 @@ class Coupling(Bijector):
 
     def to_plain(self) -> dict[str, Any]:
         """Mask, kind and network as plain values."""
-        return {"mask": self.mask, "additive": self.additive, "net": self.net.to_plain()}
+        return {"mask": self.mask, "additive": self.additive, "net": self.net}
 
     @classmethod
     def from_plain(cls, plain: dict[str, Any]) -> Coupling:
-        """The layer that `to_plain` described."""
-        net = Perceptron.from_plain(plain["net"])
-        layer = cls(plain["mask"], net.sizes[1:-1], additive=plain["additive"], activation=net.activation)
+        """The layer that `to_plain` described; ValueError if the tree is no such description."""
+        mask, additive, net = fields(plain, mask=Tensor, additive=bool, net=Perceptron)
+        layer = cls(mask, net.sizes[1:-1], additive=additive)
         if layer.net.sizes != net.sizes:
             raise ValueError(f"this mask needs a network of sizes {layer.net.sizes}, got {net.sizes}")
         layer.net = net
@@ -118,23 +118,23 @@ def _span(mask: Tensor) -> slice | None:
 class _CouplingInverse(torch.autograd.Function):
     """The inverse of a coupling layer as one graph node; first derivatives only.
 
-    With u = tanh(raw / L) and z = (x - t) e^{-L u}: dz/dx = e^{-s}, dz/dt = -e^{-s}, dz/draw = -(1 - u^2) z, and the
-    log-det -sum s adds -(1 - u^2).  Coordinates lie along the first axis here: their rows are contiguous.
+    With u = tanh(raw), s = L u, z = (x - t) e^{-s}: dz/dx = e^{-s}, dz/dt = -e^{-s}, dz/draw = -L (1 - u^2) z, and the
+    log-det -sum s adds -L (1 - u^2).  Coordinates lie along the first axis here: their rows are contiguous.
     """
 
     @staticmethod
     def forward(ctx, x, theta, net, kept, moved, additive):
-        states = net.hidden(x[:, kept], theta)
-        w, b = net.layers(theta)[-1]
+        layers = net.layers(theta)
+        states, (w, b) = net.hidden(x[:, kept], layers), layers[-1]
         raw = torch.addmm(b[:, None], w, states[-1].t())  # (moved or 2 moved, batch)
         z = x.clone()
-        ctx.net, ctx.kept, ctx.moved = net, kept, moved
+        ctx.net, ctx.layers, ctx.kept, ctx.moved = net, layers, kept, moved
         if additive:
             z[:, moved] -= raw.t()
             ctx.save_for_backward(theta, *states)
             return z, x.new_zeros(len(x))
         count = len(raw) // 2
-        u = torch.tanh_(raw[:count] / LIMIT)
+        u = raw[:count].tanh_()
         shrink = torch.exp(-LIMIT * u)
         inner = (x[:, moved].t() - raw[count:]).mul_(shrink)
         z[:, moved] = inner.t()
@@ -144,19 +144,18 @@ class _CouplingInverse(torch.autograd.Function):
     @staticmethod
     @torch.autograd.function.once_differentiable
     def backward(ctx, grad_z, grad_log_det):
-        theta, *saved = ctx.saved_tensors
-        depth = len(ctx.net.sizes) - 1
-        states, affine = saved[:depth], saved[depth:]
+        _, *saved = ctx.saved_tensors  # theta is saved only so that a change of it before backward raises
+        states, affine = saved[: len(ctx.layers)], saved[len(ctx.layers) :]
         grad = grad_moved = grad_z[:, ctx.moved].t()
         if affine:
             u, shrink, inner = affine
-            grad_raw = torch.addcmul(grad_log_det, grad, inner).mul_((u * u).sub_(1))
+            grad_raw = torch.addcmul(grad_log_det, grad, inner).mul_((u * u).sub_(1).mul_(LIMIT))
             grad_moved = grad * shrink
             grad = torch.cat([grad_raw, -grad_moved])
         else:
             grad = -grad
         to_input = ctx.needs_input_grad[0]
-        grad_kept, grad_theta = ctx.net.back(grad.t(), states, theta, to_input)
+        grad_kept, grad_theta = ctx.net.back(grad.t(), states, ctx.layers, to_input)
         if not to_input:
             return None, grad_theta, None, None, None, None
         grad_x = grad_z.clone()

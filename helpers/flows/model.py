@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Sequence
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor, nn
@@ -13,7 +13,7 @@ from helpers import training
 from helpers.flows.autoregressive import Autoregressive
 from helpers.flows.bijectors import Bijector, Chain, Permutation, Scale
 from helpers.flows.coupling import Coupling
-from helpers.flows.networks import MaskedPerceptron
+from helpers.flows.networks import MaskedPerceptron, fields
 
 
 def normal_log_prob(z: Tensor) -> Tensor:
@@ -52,6 +52,15 @@ class Flow(nn.Module):
         z = torch.randn(count, self.dim, generator=generator, dtype=like.dtype, device=where)
         with torch.no_grad():
             return self.bijector(z.to(like.device))[0]
+
+    def to_plain(self) -> dict[str, Any]:
+        """The bijector, which must be able to cross."""
+        return {"bijector": self.bijector}
+
+    @classmethod
+    def from_plain(cls, plain: dict[str, Any]) -> Flow:
+        """The flow that `to_plain` described; ValueError if the tree is no such description."""
+        return cls(*fields(plain, bijector=Bijector))
 
 
 def nll_step(flow: Flow, batch: Tensor) -> tuple[Tensor, list[Tensor]]:

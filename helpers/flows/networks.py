@@ -47,10 +47,10 @@ class Perceptron(nn.Module):
         parts = theta.split(self.counts)
         return [(w.view(len(b), -1), b) for w, b in zip(parts[::2], parts[1::2], strict=True)]
 
-    def hidden(self, x: Tensor, theta: Tensor) -> list[Tensor]:
-        """What enters each layer: [x, h_1, h_2, ...], each (batch, sizes[l])."""
+    def hidden(self, x: Tensor, layers: list[tuple[Tensor, Tensor]]) -> list[Tensor]:
+        """What enters each of the `layers`: [x, h_1, h_2, ...], each (batch, sizes[l])."""
         states = [x]
-        for w, b in self.layers(theta)[:-1]:
+        for w, b in layers[:-1]:
             h = torch.addmm(b, states[-1], w.t())
             states.append(h.relu_() if self.activation == "relu" else h.tanh_())
         return states
@@ -59,13 +59,16 @@ class Perceptron(nn.Module):
         """The network's output (batch, sizes[-1]) for x (batch, sizes[0]) of the weights' dtype."""
         if x.ndim != 2 or x.shape[1] != self.sizes[0]:
             raise ValueError(f"this perceptron takes inputs of shape (batch, {self.sizes[0]}), got {tuple(x.shape)}")
-        w, b = self.layers(self.theta)[-1]
-        return torch.addmm(b, self.hidden(x, self.theta)[-1], w.t())
+        layers = self.layers(self.theta)
+        w, b = layers[-1]
+        return torch.addmm(b, self.hidden(x, layers)[-1], w.t())
 
-    def back(self, gradient: Tensor, states: list[Tensor], theta: Tensor, to_input: bool) -> tuple:
+    def back(
+        self, gradient: Tensor, states: list[Tensor], layers: list[tuple[Tensor, Tensor]], to_input: bool
+    ) -> tuple:
         """Back propagation (note Eqs. 13-16) of dL/d(output) (batch, sizes[-1]): dL/dx or None, and dL/dtheta."""
-        whole = torch.empty_like(theta)
-        layers, slots = self.layers(theta), self.layers(whole)
+        whole = gradient.new_empty(sum(self.counts))
+        slots = self.layers(whole)
         for k in range(len(layers) - 1, -1, -1):
             torch.mm(gradient.t(), states[k], out=slots[k][0])
             torch.sum(gradient, 0, out=slots[k][1])
@@ -82,21 +85,37 @@ class Perceptron(nn.Module):
         return torch.ops.aten.threshold_backward.grad_input(gradient, h, 0, grad_input=gradient)  # in place: no copy
 
     def to_plain(self) -> dict[str, Any]:
-        """Sizes, activation and weights as plain values."""
-        return {"sizes": list(self.sizes), "activation": self.activation, "theta": self.theta.detach()}
+        """Sizes, activation, weights, and whether they are to be trained, as plain values."""
+        theta = self.theta
+        state = {"theta": theta.detach(), "train": theta.requires_grad}
+        return {"sizes": list(self.sizes), "activation": self.activation, **state}
 
     @classmethod
     def from_plain(cls, plain: dict[str, Any]) -> Perceptron:
-        """The perceptron that `to_plain` described."""
-        net = cls(plain["sizes"], activation=plain["activation"], dtype=plain["theta"].dtype)
-        net.theta = nn.Parameter(_vector(plain["theta"], len(net.theta)))
+        """The perceptron that `to_plain` described; ValueError if the tree is no such description."""
+        sizes, activation, theta, train = fields(plain, sizes=list, activation=str, theta=Tensor, train=bool)
+        if not all(type(size) is int and 0 < size <= 4096 for size in sizes) or len(sizes) > 9:
+            raise ValueError("a plain perceptron has at most nine sizes from 1 to 4096")
+        net = cls(sizes, activation=activation, dtype=theta.dtype)
+        net.theta = weight(theta, net.theta.shape, train)
         return net
 
 
-def _vector(theta: Tensor, length: int) -> Tensor:
-    if theta.shape != (length,):
-        raise ValueError(f"these sizes need {length} weights, got an array of shape {tuple(theta.shape)}")
-    return theta.clone()
+def fields(plain: Any, **kinds: type) -> list[Any]:
+    """The named entries of the dict `plain`, each of its kind; ValueError names the first that is missing or wrong."""
+    if not isinstance(plain, dict) or set(plain) != set(kinds):
+        raise ValueError(f"expected a dict with the entries {', '.join(kinds)}")
+    for name, kind in kinds.items():
+        if not isinstance(plain[name], kind):
+            raise ValueError(f"{name} should be a {kind.__name__}, got a {type(plain[name]).__name__}")
+    return [plain[name] for name in kinds]
+
+
+def weight(values: Tensor, shape: Sequence[int], train: bool) -> nn.Parameter:
+    """`values` as a parameter of that shape; ValueError for another shape or whole numbers."""
+    if not isinstance(values, Tensor) or values.shape != tuple(shape) or not values.is_floating_point():
+        raise ValueError(f"weights of shape {tuple(shape)} and a floating dtype are needed")
+    return nn.Parameter(values.clone(), requires_grad=train)
 
 
 def ar_masks(dim: int, hidden: int) -> tuple[Tensor, Tensor]:
@@ -152,17 +171,23 @@ class MaskedPerceptron(nn.Module):
         return mean, 4 * torch.tanh(raw / 4)  # sigma within e^{+-4}: no overflow while training
 
     def to_plain(self) -> dict[str, Any]:
-        """Sizes and weights as plain values."""
-        weights, biases = ([p.detach() for p in group] for group in (self.weights, self.biases))
-        return {"dim": self.dim, "hidden": self.hidden, "depth": self.depth, "weights": weights, "biases": biases}
+        """Sizes and weights, and whether these are to be trained, as plain values."""
+        sizes = [self.dim, self.hidden, self.depth]
+        weights = [p.detach() for p in (*self.weights, *self.biases)]
+        return {"sizes": sizes, "weights": weights, "train": self.weights[0].requires_grad}
 
     @classmethod
     def from_plain(cls, plain: dict[str, Any]) -> MaskedPerceptron:
-        """The network that `to_plain` described."""
-        net = cls(plain["dim"], plain["hidden"], plain["depth"], dtype=plain["weights"][0].dtype)
-        for name in ("weights", "biases"):
-            for old, new in zip(getattr(net, name), plain[name], strict=True):
-                old.data.copy_(new)
+        """The network that `to_plain` described; ValueError if the tree is no such description."""
+        sizes, weights, train = fields(plain, sizes=list, weights=list, train=bool)
+        if len(sizes) != 3 or not all(type(size) is int and 0 < size <= 2048 for size in sizes) or sizes[2] > 8:
+            raise ValueError("a plain masked perceptron has dim, hidden and depth, all positive")
+        net = cls(*sizes)
+        if len(weights) != 2 * (net.depth + 1):
+            raise ValueError(f"depth {net.depth} needs {2 * (net.depth + 1)} arrays of weights, got {len(weights)}")
+        for k, values in enumerate(weights):
+            group = net.weights if k <= net.depth else net.biases
+            group[k % (net.depth + 1)] = weight(values, group[k % (net.depth + 1)].shape, train)
         return net
 
 
