@@ -268,6 +268,7 @@ def op(name, *parents, **settings):
         ([X, op("add", 0, 0, out=1)], "settings"),
         ([X, op("power", 0)], "settings"),
         ([X, op("power", 0, exponent="2")], "exponent cannot be"),
+        ([X, op("power", 0, exponent=10**400)], "node 1 .power. cannot be evaluated"),
         ([X, op("sum", 0, axis=5)], "node 1 .sum. cannot be evaluated"),
         ([X, op("softmax_cross_entropy", 0, labels=np.array([0]))], "node 1 .softmax_cross_entropy. cannot"),
         ([X, op("softmax_cross_entropy", 0, labels=[0])], "integer array"),
@@ -331,6 +332,16 @@ def test_softmax_cross_entropy_is_exact_at_extreme_logits(rng):
     exact = oracles.central_difference(lambda z: graph.softmax_cross_entropy_forward(z, LABELS), logits)
     np.testing.assert_allclose(gradient, exact, atol=1e-9)
     np.testing.assert_allclose(gradient.sum(axis=1), 0, atol=1e-15)
+
+
+@pytest.mark.parametrize("function", [graph.softmax_cross_entropy_forward, graph.softmax_cross_entropy_backward])
+@pytest.mark.parametrize(
+    ("shape", "labels"),
+    [((4, 3), LABELS - 1), ((4, 3), LABELS + 1), ((4, 3), LABELS[:2]), ((4, 3), LABELS / 2), ((4,), LABELS)],
+)
+def test_softmax_cross_entropy_refuses_labels_that_name_no_class(function, shape, labels):
+    with pytest.raises(ValueError, match=r"labels must be 4 integers from 0 to 2|shape \(batch, classes\)"):
+        function(np.ones(shape), labels)
 
 
 def test_momentum_zero_is_gradient_descent_and_arguments_stay(rng):

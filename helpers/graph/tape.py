@@ -104,7 +104,7 @@ class Graph:
             if len({value.dtype for value in values}) > 1:
                 raise ValueError("float32 meets float64")
             value, self._vjps[i] = OPERATIONS[node["op"]].function(*values, **node["settings"])
-        except (ValueError, IndexError, TypeError) as error:
+        except (ValueError, IndexError, TypeError, ArithmeticError) as error:
             raise ValueError(f"{where} cannot be evaluated: {error}") from None
         self.values[i] = np.asarray(value)
         return self.values[i].size
