@@ -68,7 +68,7 @@ class OneHidden(nn.Module):
     """
 
     def __init__(self, dim: int, hidden: int, *, activation: str = "softplus", bias: bool = True, time: bool = False,
-                 scale: float = 0.1, generator: torch.Generator | None = None, dtype: torch.dtype = torch.float64):
+                 scale: float = 1.0, generator: torch.Generator | None = None, dtype: torch.dtype = torch.float64):
         super().__init__()
         _check_sizes(activation, dim=dim, hidden=hidden)
         self.activation = activation
@@ -93,27 +93,46 @@ class OneHidden(nn.Module):
         """grad phi (batch, d) and lap phi (batch,) in closed form."""
         return _layer_gradient(self.layer(), x, t)
 
+    def to_plain(self) -> dict[str, object]:
+        """The weights, with symmetry written out, as plain tensors."""
+        return {key: p.detach() if isinstance(p, Tensor) else p for key, p in self.layer()._asdict().items()}
+
+    @staticmethod
+    def from_plain(tree: dict[str, object]) -> OneHidden:
+        """Rebuild a potential without gradients from `to_plain`; ValueError unless every field has its shape."""
+        W, b, c, a = _plain_tensors(tree, "W", "b", "c", "a")
+        if W.ndim != 2 or not b.shape == c.shape == a.shape == W.shape[:1]:
+            raise ValueError("a plain potential holds W (hidden, d) and b, c, a (hidden,)")
+        made = OneHidden(W.shape[1], W.shape[0], activation=tree.get("activation"), time=True, dtype=W.dtype)
+        for parameter, value in zip((made.W, made.b, made.c, made.a), (W, b, c, a), strict=True):
+            parameter.data = value
+        return made.requires_grad_(False)
+
 
 class Convolutional(OneHidden):
-    """phi = sum over filters, symmetries g: a_f f(w_f . g x + b_f + c_f t) / |group|: one hidden layer of tied weights.
+    """phi = sum over filters f and symmetries g of (N / 2 |G|) a_f [f(w_f . g x + b_f) + f(-w_f . g x + b_f)].
 
-    group: (elements, sites) permutations from `lattice_group`; filters: orbits of hidden units. Invariant by
-    construction; over translations it is a convolution. ln cosh without bias adds the spin flip Z2.
+    One hidden layer of tied weights, invariant by construction: over translations it is a convolution. group:
+    (elements, sites) permutations from `lattice_group`; filters: orbits of hidden units; flip: the second term,
+    x -> -x (ln cosh without bias has it anyway). b_f + c_f t when time is set.
     """
 
-    def __init__(self, group: Tensor, filters: int, *, activation: str = "lncosh", bias: bool = False,
-                 time: bool = False, scale: float = 0.1, generator: torch.Generator | None = None,
+    def __init__(self, group: Tensor, filters: int, *, activation: str = "softplus", bias: bool = True,
+                 time: bool = False, flip: bool = True, scale: float = 1.0, generator: torch.Generator | None = None,
                  dtype: torch.dtype = torch.float64):
         super().__init__(group.shape[1], filters, activation=activation, bias=bias, time=time, scale=scale,
                          generator=generator, dtype=dtype)
         self.register_buffer("group", group)
+        self.flip = flip
 
     def layer(self) -> Layer:
-        """The tied weights written out: (filters * elements, sites)."""
+        """The tied weights written out: (filters * elements, sites), twice that with the flip."""
         W, b, c, a, activation = super().layer()
         elements = len(self.group)
         tied = W[:, self.group].reshape(-1, W.shape[1])  # rows w_f o g
-        b, c, a = (p.repeat_interleave(elements) for p in (b, c, a / elements))
+        b, c, a = (p.repeat_interleave(elements) for p in (b, c, a * W.shape[1] / elements))
+        if self.flip:
+            tied, b, c, a = torch.cat([tied, -tied]), b.repeat(2), c.repeat(2), a.repeat(2) / 2
         return Layer(tied, b, c, a, activation)
 
 
@@ -176,6 +195,22 @@ class Quadratic(nn.Module):
         """(A + t B) x and its trace, repeated over the batch."""
         matrix = self.A + t * self.B
         return x @ matrix, torch.trace(matrix).expand(len(x))
+
+    def to_plain(self) -> dict[str, Tensor]:
+        """A and B as plain tensors."""
+        return {"A": self.A.detach(), "B": self.B.detach()}
+
+    @staticmethod
+    def from_plain(tree: dict[str, Tensor]) -> Quadratic:
+        """Rebuild the potential without gradients from `to_plain`; ValueError unless A and B are square and alike."""
+        return Quadratic(*_plain_tensors(tree, "A", "B")).requires_grad_(False)
+
+
+def _plain_tensors(tree: dict[str, Tensor], *names: str) -> list[Tensor]:
+    fields = [tree.get(name) for name in names] if isinstance(tree, dict) else [None]
+    if not all(isinstance(p, Tensor) and p.is_floating_point() for p in fields):
+        raise ValueError(f"a plain potential is a dict with the float tensors {', '.join(names)}")
+    return fields
 
 
 def _check_sizes(activation: str, **sizes: int) -> None:

@@ -8,6 +8,34 @@ import torch
 from torch import Tensor
 
 
+class Quartic:
+    """E(x) = sum_i stiffness x_i^2 / 2 + quartic x_i^4 / 4, with its gradient: an energy that can cross to a checker."""
+
+    def __init__(self, stiffness: float, quartic: float):
+        if not isinstance(stiffness, float) or not isinstance(quartic, float) or not quartic >= 0:
+            raise ValueError(f"stiffness and quartic >= 0 must be floats; got {stiffness!r} and {quartic!r}")
+        self.stiffness, self.quartic = stiffness, quartic
+
+    def energy(self, x: Tensor) -> Tensor:
+        """(batch, d) -> (batch,)."""
+        return (self.stiffness * x**2 / 2 + self.quartic * x**4 / 4).sum(1)
+
+    def gradient(self, x: Tensor) -> Tensor:
+        """dE/dx, (batch, d) -> (batch, d)."""
+        return self.stiffness * x + self.quartic * x**3
+
+    def to_plain(self) -> dict[str, float]:
+        """The two numbers."""
+        return {"stiffness": self.stiffness, "quartic": self.quartic}
+
+    @classmethod
+    def from_plain(cls, tree: dict[str, float]) -> Quartic:
+        """Rebuild from `to_plain`; ValueError for anything else."""
+        if not isinstance(tree, dict) or set(tree) != {"stiffness", "quartic"}:
+            raise ValueError("a plain energy is a dict with the keys stiffness and quartic")
+        return cls(tree["stiffness"], tree["quartic"])
+
+
 class Target(NamedTuple):
     """An unnormalised ln density (batch, 2) -> (batch,), its ln Z and its entropy in nats (both by quadrature)."""
 

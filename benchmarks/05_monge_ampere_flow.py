@@ -1,0 +1,196 @@
+"""One training step of a Monge-Ampere flow (float32, one thread): helpers.monge_ampere against two rivals.
+
+Rivals: the published algorithm written down literally (dense diagonal products, the layer evaluated anew for gradient
+and Laplacian, plain backprop through every RK4 stage), and odeint_adjoint of torchdiffeq with fixed rk4 steps. CPU
+seconds of this process, contestants in turns, the least of `ROUNDS` counts. Memory: peak resident size of a fresh process.
+"""
+
+from __future__ import annotations
+
+import os
+import platform
+import resource
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+os.environ["OMP_NUM_THREADS"] = os.environ["OPENBLAS_NUM_THREADS"] = os.environ["MKL_NUM_THREADS"] = "1"
+
+import torch
+
+from helpers import monge_ampere as ma
+
+try:
+    from torchdiffeq import odeint_adjoint
+except ImportError:
+    odeint_adjoint = None
+
+ROUNDS = 2
+SIZES = {  # dim, hidden, batch, RK4 steps
+    "d = 64, 50 steps": (64, 512, 64, 50),
+    "d = 64, 100 steps": (64, 512, 64, 100),
+    "d = 784, 50 steps": (784, 1024, 100, 50),
+    "d = 784, 100 steps": (784, 1024, 100, 100),
+}
+TARGETS = {"plain": "<= 0.25", "checkpoint": "<= 0.35"}
+Step = Callable[[], float]
+
+
+class Literal(torch.nn.Module):
+    """phi = w2 . softplus(W1 x + b): the layer is evaluated for the gradient, and once more for the Laplacian."""
+
+    def __init__(self, layer: ma.Layer):
+        super().__init__()
+        self.W1, self.b, self.w2 = (torch.nn.Parameter(p.detach().clone()) for p in (layer.W, layer.b, layer.a))
+
+    def grad(self, x: torch.Tensor) -> torch.Tensor:
+        slope = torch.sigmoid(x @ self.W1.t() + self.b)
+        return slope @ torch.diag(self.w2) @ self.W1
+
+    def laplacian(self, x: torch.Tensor) -> torch.Tensor:
+        slope = torch.sigmoid(x @ self.W1.t() + self.b)
+        return (slope * (1 - slope) @ torch.diag(self.w2) @ self.W1**2).sum(1)
+
+
+def problem(size: tuple[int, int, int, int]) -> tuple[ma.OneHidden, torch.Tensor]:
+    dim, hidden, batch, _ = size
+    generator = torch.Generator().manual_seed(0)
+    potential = ma.OneHidden(dim, hidden, dtype=torch.float32, generator=generator)
+    return potential, torch.randn(batch, dim, generator=generator)
+
+
+def loss_of(x: torch.Tensor, change: torch.Tensor) -> torch.Tensor:
+    return (change + 0.5 * (x * x).sum(1)).mean()
+
+
+def ours(gradient: str) -> Callable[..., Step]:
+    def make(size: tuple[int, int, int, int]) -> Step:
+        potential, z = problem(size)
+
+        def step() -> float:
+            loss = loss_of(*ma.integrate(potential, z, 0.0, 1.0, size[3], gradient=gradient))
+            loss.backward()
+            return float(loss.detach())
+
+        return step
+
+    return make
+
+
+def literal(size: tuple[int, int, int, int]) -> Step:
+    potential, z = problem(size)
+    net, h = Literal(potential.layer()), 1.0 / size[3]
+
+    def rate(x: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+        return net.grad(x), -net.laplacian(x)
+
+    def step() -> float:
+        x, log_p = z, torch.zeros(len(z))
+        for _ in range(size[3]):
+            k1, l1 = rate(x)
+            k2, l2 = rate(x + h / 2 * k1)
+            k3, l3 = rate(x + h / 2 * k2)
+            k4, l4 = rate(x + h * k3)
+            x, log_p = x + h / 6 * (k1 + 2 * k2 + 2 * k3 + k4), log_p + h / 6 * (l1 + 2 * l2 + 2 * l3 + l4)
+        loss = loss_of(x, log_p)
+        loss.backward()
+        return float(loss.detach())
+
+    return step
+
+
+def torchdiffeq_adjoint(size: tuple[int, int, int, int]) -> Step:
+    potential, z = problem(size)
+
+    class Rate(torch.nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.potential = potential
+
+        def forward(self, t: torch.Tensor, state: tuple[torch.Tensor, torch.Tensor]) -> tuple[torch.Tensor, torch.Tensor]:
+            grad, lap = self.potential.gradient_laplacian(state[0], t)
+            return grad, -lap
+
+    rate, options = Rate(), {"step_size": 1.0 / size[3]}
+
+    def step() -> float:
+        start, times = (z, torch.zeros(len(z))), torch.tensor([0.0, 1.0])
+        x, change = odeint_adjoint(rate, start, times, method="rk4", options=options, adjoint_options=options)
+        loss = loss_of(x[-1], change[-1])
+        loss.backward()
+        return float(loss.detach())
+
+    return step
+
+
+CONTESTANTS = {
+    "published algorithm, literally": literal,
+    "plain": ours("backprop"),
+    "checkpoint": ours("checkpoint"),
+    "torchdiffeq odeint_adjoint rk4": torchdiffeq_adjoint,
+}
+
+
+def cpu_seconds(step: Step) -> float:
+    start = time.process_time()
+    step()
+    return time.process_time() - start
+
+
+def peak_memory(name: str, label: str) -> float:
+    """MiB above the bare import that one training step needs, in a fresh process."""
+    out = subprocess.run([sys.executable, __file__, name, label], capture_output=True, text=True, check=True)
+    return float(out.stdout.split()[-1])
+
+
+def resident() -> float:
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
+
+
+def measure(label: str) -> list[str]:
+    names = [n for n in CONTESTANTS if n != "torchdiffeq odeint_adjoint rk4" or odeint_adjoint is not None]
+    steps = {name: CONTESTANTS[name](SIZES[label]) for name in names}
+    for name in names[1:]:
+        steps[name]()  # the first call allocates
+    rounds = [{name: cpu_seconds(step) for name, step in steps.items()} for _ in range(ROUNDS)]
+    seconds = {name: min(r[name] for r in rounds) for name in names}
+    memory = {name: peak_memory(name, label) for name in names}
+    rows = []
+    for name in names:
+        ratio, share = seconds[name] / seconds[names[0]], memory[name] / memory[names[0]]
+        rows.append(f"| {label} | {name} | {seconds[name]:.3f} | {ratio:.3f} | {TARGETS.get(name, '')} "
+                    f"| {memory[name]:.0f} | {share:.3f} |")
+    if odeint_adjoint is not None:
+        ratio = seconds["checkpoint"] / seconds[names[-1]]
+        rows.append(f"| {label} | checkpoint / odeint_adjoint | | {ratio:.3f} | <= 0.8 | | |")
+    return rows
+
+
+def main() -> None:
+    if len(sys.argv) == 3:
+        torch.ones(4, 4) @ torch.ones(4, 4)
+        before = resident()
+        CONTESTANTS[sys.argv[1]](SIZES[sys.argv[2]])()
+        print(resident() - before)
+        return
+    torch.set_num_threads(1)
+    lines = [
+        "# 05 Monge-Ampere flow: one training step", "",
+        f"float32, one thread, torch {torch.__version__}, Python {platform.python_version()}. CPU seconds, least of "
+        f"{ROUNDS} rounds; ratio to the published algorithm; MiB above the bare import. Memory target at d = 784: "
+        "checkpoint <= 0.1 of the published algorithm.", "",
+        "| size | contestant | CPU s | ratio | target | MiB | of literal |", "|---|---|---|---|---|---|---|",
+    ]
+    if odeint_adjoint is None:
+        lines.insert(3, "torchdiffeq is not installed, so its rows are missing.")
+    for label in SIZES:
+        lines += measure(label)
+    text = "\n".join(lines) + "\n"
+    (Path(__file__).parent / "results" / "05_monge_ampere_flow.md").write_text(text)
+    print(text)
+
+
+if __name__ == "__main__":
+    main()
