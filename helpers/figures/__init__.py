@@ -36,6 +36,9 @@ STYLE = {
 
 def use_style() -> None:
     """Set the course's look for all later figures of this session."""
+    # Load the backend now: the one of notebooks turns interactive mode on as it loads, and loaded inside a rc_context
+    # it would lose that again at the end of the context; every later figure would stay invisible.
+    plt.switch_backend(plt.get_backend())
     plt.rcParams.update(STYLE)
 
 
