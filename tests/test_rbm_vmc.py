@@ -250,7 +250,7 @@ def test_plain_sampler_keeps_exact_samples_distributed_and_in_the_sector():
     model, basis = ansatz("plain"), spins.sector(8)
     probability = table(model).abs() ** 2
     start = basis[torch.multinomial(probability, 20000, True, generator=generator(5))]
-    result = vmc.metropolis(lambda x: vmc.log_amplitude(x, model), start, seed=6, sweeps=2)
+    result = vmc.metropolis(lambda x: vmc.log_amplitude(x, model), start, seed=6, steps=12)
     assert bool((result.spins.sum(dim=2) == 0).all())
     assert chi_square_sigma(counts(result.spins[-1], basis), probability) < 6
     assert 0 < result.acceptance < 1

@@ -1,7 +1,7 @@
 """What the wavefunction really says: sums over every configuration, no sampling (sites <= 20 or so)."""
 
 from collections.abc import Callable
-from typing import NamedTuple
+from dataclasses import dataclass
 
 import numpy as np
 import torch
@@ -12,7 +12,8 @@ from helpers.spins import Bonds, checked_spins, hamiltonian, sector
 _BLOCK = 1 << 13
 
 
-class TableLogPsi(NamedTuple):
+@dataclass(frozen=True)
+class TableLogPsi:
     """A wavefunction given by its table: spins (states, sites) of +-1 and amplitudes (states,) complex."""
 
     spins: Tensor
@@ -24,11 +25,21 @@ class TableLogPsi(NamedTuple):
         order = keys.argsort()
         place = torch.searchsorted(keys[order], wanted).clamp(max=len(keys) - 1)
         found = order[place]
-        if not bool((keys[found] == wanted).all()):
-            raise ValueError(
-                "a configuration outside the table of this wavefunction was asked for: does a move leave Sz = 0?"
-            )
+        if spins.shape[1] != self.spins.shape[1] or not bool((keys[found] == wanted).all()):
+            raise ValueError("a configuration outside the table of this wavefunction was asked for: is Sz still 0?")
         return torch.log(self.amplitudes.to(torch.complex128))[found]
+
+    def to_plain(self) -> tuple[Tensor, Tensor]:
+        """The two tensors."""
+        return self.spins, self.amplitudes
+
+    @classmethod
+    def from_plain(cls, tree: tuple[Tensor, Tensor]) -> "TableLogPsi":
+        """Rebuild from `to_plain`; ValueError or TypeError if the tensors do not fit."""
+        spins, amplitudes = tree
+        if not isinstance(amplitudes, Tensor) or amplitudes.shape != checked_spins(spins).shape[:1]:
+            raise ValueError("a table needs one amplitude for every configuration")
+        return cls(spins, amplitudes)
 
 
 def _codes(spins: Tensor) -> Tensor:

@@ -23,7 +23,7 @@ def _centred(derivatives: Tensor, energies: Tensor) -> tuple[Tensor, Tensor]:
     return derivatives - derivatives.mean(dim=0), energies - energies.mean()
 
 
-def energy_gradient(derivatives: Tensor, energies: Tensor, *, real: bool = False) -> Tensor:
+def energy_gradient(derivatives: Tensor, energies: Tensor, real: bool = False) -> Tensor:
     """Note Eq. (66): g = <O* E_loc> - <O*><E_loc>, the derivative dE/d theta* for complex parameters.
 
     With real=True the parameters are real and the derivative dE/d theta is 2 Re g. derivatives O (samples, parameters),

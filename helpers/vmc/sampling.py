@@ -12,7 +12,7 @@ from helpers.vmc.swaps import SwapTable, Walkers, swap_table, walkers
 
 
 class Samples(NamedTuple):
-    """spins (kept, chains, sites) of +-1 and the fraction of proposed exchanges that were accepted."""
+    """spins (kept, chains, sites) of +-1, and the fraction of proposals that changed a configuration."""
 
     spins: Tensor
     acceptance: float
@@ -27,35 +27,39 @@ def random_spins(chains: int, sites: int, generator: torch.Generator) -> Tensor:
 
 
 def metropolis(
-    log_psi: Callable[[Tensor], Tensor], start: Tensor, seed: int, sweeps: int = 1, pairs: Tensor | None = None
+    log_psi: Callable[[Tensor], Tensor],
+    start: Tensor,
+    seed: int,
+    steps: int,
+    pairs: Tensor | None = None,
+    every: int = 1,
 ) -> Samples:
-    """Sample |psi|^2 with log_psi of the whole configuration: propose to exchange a random pair of sites, accept with
-    probability min(1, |psi(x')/psi(x)|^2), and record the configuration after every sweep of `sites` proposals.
+    """Sample |psi|^2 from log_psi of whole configurations: in every step each chain proposes to exchange a random pair
+    of sites and accepts with probability min(1, |psi(x')/psi(x)|^2); every so many steps all chains are recorded.
 
-    start (chains, sites); pairs (bonds, 2) restricts the proposals (default: any two sites). Returns Samples.
+    start (chains, sites); pairs (bonds, 2) restricts the proposals (default: any two sites).
     """
     spins = checked_spins(start).clone()
     chains, sites = spins.shape
-    if pairs is None:
-        pairs = torch.combinations(torch.arange(sites), 2)
+    pairs = torch.combinations(torch.arange(sites), 2) if pairs is None else pairs
     pairs = pairs.to(spins.device)
     generator = torch.Generator(spins.device).manual_seed(seed)
     row = torch.arange(chains, device=spins.device)
     log_weight = 2 * log_psi(spins).real
-    kept, accepted = [], 0
-    for _ in range(sweeps):
-        for _ in range(sites):
-            i, j = pairs[torch.randint(len(pairs), (chains,), generator=generator, device=spins.device)].T
-            proposal = spins.clone()
-            proposal[row, i], proposal[row, j] = spins[row, j], spins[row, i]
-            proposed = 2 * log_psi(proposal).real
-            threshold = torch.rand(chains, generator=generator, device=spins.device, dtype=torch.float64).log()
-            accept = threshold < proposed - log_weight
-            spins = torch.where(accept[:, None], proposal, spins)
-            log_weight = torch.where(accept, proposed, log_weight)
-            accepted += int(accept.sum())
-        kept.append(spins)
-    return Samples(torch.stack(kept), accepted / (sweeps * sites * chains))
+    kept, moved = [], 0
+    for step in range(1, steps + 1):
+        i, j = pairs[torch.randint(len(pairs), (chains,), generator=generator, device=spins.device)].T
+        proposal = spins.clone()
+        proposal[row, i], proposal[row, j] = spins[row, j], spins[row, i]
+        proposed = 2 * log_psi(proposal).real
+        uniform = torch.rand(chains, generator=generator, device=spins.device, dtype=torch.float64)
+        accept = uniform.log() < proposed - log_weight
+        moved += int((accept & (spins[row, i] != spins[row, j])).sum())
+        spins = torch.where(accept[:, None], proposal, spins)
+        log_weight = torch.where(accept, proposed, log_weight)
+        if step % every == 0:
+            kept.append(spins)
+    return Samples(torch.stack(kept), moved / (steps * chains))
 
 
 def _exchange(state: Walkers, table: SwapTable, bond: Tensor, uniform: Tensor) -> int:
@@ -81,14 +85,14 @@ def _exchange(state: Walkers, table: SwapTable, bond: Tensor, uniform: Tensor) -
 def sweep(spins: Tensor, ansatz: Ansatz, pairs: Tensor, generator: torch.Generator, sweeps: int = 1):
     """Move all chains (chains, sites) by `sweeps` x sites proposals over the given pairs.
 
-    Returns (Walkers, acceptance): the new configurations with their tabulated state, and the accepted fraction.
+    Returns (Walkers, acceptance): the new configurations with their tabulated state, and the fraction that moved.
     """
     table = swap_table(ansatz, pairs)
     chains, sites = spins.shape
     steps = sweeps * sites
     if not table.safe:
         seed = int(torch.randint(1 << 31, (1,), generator=generator, device=generator.device))
-        result = metropolis(lambda x: log_amplitude(x, ansatz), spins, seed, sweeps, pairs)
+        result = metropolis(lambda x: log_amplitude(x, ansatz), spins, seed, steps, pairs, steps)
         return walkers(result.spins[-1], ansatz), result.acceptance
     device = spins.device
     bond = torch.randint(len(pairs), (steps, chains), generator=generator, device=device)
@@ -96,3 +100,23 @@ def sweep(spins: Tensor, ansatz: Ansatz, pairs: Tensor, generator: torch.Generat
     state = walkers(spins.clone(), ansatz)
     accepted = sum(_exchange(state, table, bond[step], uniform[step]) for step in range(steps))
     return state, accepted / (steps * chains)
+
+
+def repaired_chain(log_psi: Callable[[Tensor], Tensor], start: Tensor, swaps: Tensor, uniforms: Tensor) -> Tensor:
+    """One Metropolis chain with given proposals, recorded after every step whether it moved or stayed.
+
+    start (sites,) of +-1, swaps (steps, 2) site indices, uniforms (steps,) in [0, 1); returns (steps, sites).
+    """
+    if swaps.ndim != 2 or swaps.shape[1] != 2 or uniforms.shape != swaps.shape[:1]:
+        raise ValueError(
+            f"need swaps (steps, 2) and uniforms (steps,), got {tuple(swaps.shape)}, {tuple(uniforms.shape)}"
+        )
+    spins, record = start.clone(), []
+    for (i, j), u in zip(swaps.tolist(), uniforms.tolist(), strict=True):
+        proposal = spins.clone()
+        proposal[[i, j]] = spins[[j, i]]
+        old, new = log_psi(torch.stack([spins, proposal])).real
+        if u < float(torch.exp(2 * (new - old))):
+            spins = proposal
+        record.append(spins)
+    return torch.stack(record)
