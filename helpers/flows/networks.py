@@ -150,16 +150,21 @@ class MaskedPerceptron(nn.Module):
         super().__init__()
         if depth < 1:
             raise ValueError(f"a masked perceptron needs at least one hidden layer, got depth {depth}")
-        self.dim, self.hidden, self.depth = dim, hidden, depth
         enter, leave = ar_masks(dim, hidden)
         degree = enter.sum(1)  # one more than m_k
         masks = [enter, *[degree[:, None] >= degree[None, :]] * (depth - 1), leave.repeat(2, 1)]
-        self.weights, self.biases = nn.ParameterList(), nn.ParameterList()
+        width = [mask.shape[1] ** -0.5 for mask in masks]
+        width[-1] *= last
+        weights = [_uniform(mask.shape, w, generator, dtype) for mask, w in zip(masks, width, strict=True)]
+        biases = [_uniform(mask.shape[:1], w, generator, dtype) for mask, w in zip(masks, width, strict=True)]
+        self._fill(masks, weights, biases, True)
+
+    def _fill(self, masks: list[Tensor], weights: list[Tensor], biases: list[Tensor], train: bool) -> None:
+        self.dim, self.hidden = masks[0].shape[1], masks[0].shape[0]
+        self.weights = nn.ParameterList([weight(w, m.shape, train) for w, m in zip(weights, masks, strict=True)])
+        self.biases = nn.ParameterList([weight(b, m.shape[:1], train) for b, m in zip(biases, masks, strict=True)])
         for k, mask in enumerate(masks):
-            width = mask.shape[1] ** -0.5 * (last if k == depth else 1.0)
-            self.register_buffer(f"mask{k}", mask, persistent=False)
-            self.weights.append(nn.Parameter(_uniform(mask.shape, width, generator, dtype)))
-            self.biases.append(nn.Parameter(_uniform(mask.shape[:1], width, generator, dtype)))
+            self.register_buffer(f"mask{k}", mask)
 
     def forward(self, x: Tensor) -> tuple[Tensor, Tensor]:
         """Mean and log standard deviation of each x_i given the x before it, both (batch, dim)."""
@@ -171,23 +176,25 @@ class MaskedPerceptron(nn.Module):
         return mean, 4 * torch.tanh(raw / 4)  # sigma within e^{+-4}: no overflow while training
 
     def to_plain(self) -> dict[str, Any]:
-        """Sizes and weights, and whether these are to be trained, as plain values."""
-        sizes = [self.dim, self.hidden, self.depth]
-        weights = [p.detach() for p in (*self.weights, *self.biases)]
-        return {"sizes": sizes, "weights": weights, "train": self.weights[0].requires_grad}
+        """Masks and weights, and whether these are to be trained, as plain values."""
+        masks = [getattr(self, f"mask{k}") for k in range(len(self.weights))]
+        weights, biases = ([p.detach() for p in group] for group in (self.weights, self.biases))
+        return {"masks": masks, "weights": weights, "biases": biases, "train": self.weights[0].requires_grad}
 
     @classmethod
     def from_plain(cls, plain: dict[str, Any]) -> MaskedPerceptron:
         """The network that `to_plain` described; ValueError if the tree is no such description."""
-        sizes, weights, train = fields(plain, sizes=list, weights=list, train=bool)
-        if len(sizes) != 3 or not all(type(size) is int and 0 < size <= 2048 for size in sizes) or sizes[2] > 8:
-            raise ValueError("a plain masked perceptron has dim, hidden and depth, all positive")
-        net = cls(*sizes)
-        if len(weights) != 2 * (net.depth + 1):
-            raise ValueError(f"depth {net.depth} needs {2 * (net.depth + 1)} arrays of weights, got {len(weights)}")
-        for k, values in enumerate(weights):
-            group = net.weights if k <= net.depth else net.biases
-            group[k % (net.depth + 1)] = weight(values, group[k % (net.depth + 1)].shape, train)
+        masks, weights, biases, train = fields(plain, masks=list, weights=list, biases=list, train=bool)
+        if not (2 <= len(masks) == len(weights) == len(biases) <= 9):
+            raise ValueError("a plain masked perceptron has a mask, weights and biases for each of two to nine layers")
+        if not all(isinstance(mask, Tensor) and mask.ndim == 2 and mask.dtype == torch.bool for mask in masks):
+            raise ValueError("masks are boolean matrices")
+        chain = [masks[0].shape[1], *(mask.shape[0] for mask in masks)]
+        if chain[1:-1] != [mask.shape[1] for mask in masks[1:]] or chain[-1] != 2 * chain[0]:
+            raise ValueError("the shapes of the masks do not fit one another")
+        net = cls.__new__(cls)
+        nn.Module.__init__(net)
+        net._fill(masks, weights, biases, train)
         return net
 
 

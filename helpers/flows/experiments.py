@@ -1,0 +1,150 @@
+"""What chapter 02 trains: flows on five densities of the plane, and on handwritten digits."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import NamedTuple
+
+import torch
+from torch import Tensor
+
+from helpers import data, training
+from helpers.flows.bijectors import Chain, Linear, Permutation
+from helpers.flows.images import bits_per_dim, dequantise, from_logit, to_logit
+from helpers.flows.model import Flow, History, fit, nice, real_nvp
+from helpers.flows.targets import Target
+
+
+@dataclass(frozen=True)
+class Recipe:
+    """Size of a coupling flow and how it is trained; `last` scales the last layer's initial weights."""
+
+    steps: int
+    batch: int
+    rate: float
+    couplings: int = 8
+    hidden: tuple[int, ...] = (64, 64)
+    activation: str = "relu"
+    last: float = 0.1
+
+
+class PlaneFlow(NamedTuple):
+    """A flow trained on a target of the plane; history holds its held-out NLL, gap = last NLL - entropy."""
+
+    flow: Flow
+    history: History
+    gap: float
+    error: float
+
+
+def plane_recipe(profile: str, kind: str = "real_nvp") -> Recipe:
+    """The recipe for "real_nvp" or "nice" in a profile.
+
+    NICE starts from large weights and steps: near the identity every shear costs nothing, and small steps stay there.
+    """
+    if kind not in ("real_nvp", "nice"):
+        raise ValueError(f"the kinds of flow are 'real_nvp' and 'nice', got {kind!r}")
+    if kind == "nice":
+        return Recipe(training.setting(profile, 200, 2000), 512, 1e-2, activation="tanh", last=1.0)
+    return Recipe(training.setting(profile, 200, 1500), 512, 3e-3)
+
+
+def learn_plane(
+    target: Target,
+    kind: str,
+    recipe: Recipe,
+    generator: torch.Generator,
+    *,
+    device: torch.device | str = "cpu",
+    held_out: int = 100_000,
+) -> PlaneFlow:
+    """Train NICE or Real NVP (float32) on fresh samples of a target; `held_out` other samples measure it."""
+    make = {"nice": nice, "real_nvp": real_nvp}[kind]
+    options = {"activation": recipe.activation, "last": recipe.last, "generator": generator, "dtype": torch.float32}
+    flow = make(2, recipe.couplings, recipe.hidden, **options).to(device)
+    test = target.draw(held_out, generator).to(device, torch.float32)
+    pool = target.draw(recipe.steps * recipe.batch, generator).to(device, torch.float32)
+    batches = iter(pool.split(recipe.batch))
+    watch = {"held_out": test, "every": max(1, recipe.steps // 20), "description": f"{kind}, {target.name}"}
+    history = fit(flow, lambda: next(batches), recipe.steps, learning_rate=recipe.rate, **watch)
+    return PlaneFlow(flow, history, history.nll[-1] - target.entropy, history.error[-1])
+
+
+class DigitFlow(NamedTuple):
+    """A Real NVP of MNIST in logit space: history holds the test NLL (nats), bits the same in bits per dimension."""
+
+    flow: Flow
+    history: History
+    bits: list[float]
+
+
+@dataclass(frozen=True)
+class DigitRecipe(Recipe):
+    """As `Recipe`; `images` are used for training, the first `tested` test images to measure."""
+
+    images: int = 50_000
+    tested: int = 10_000
+
+
+def digit_recipe(profile: str) -> DigitRecipe:
+    """MNIST in a profile; the paper recipe passes 50,000 images 60 times."""
+    small = {"rate": 1e-3, "hidden": (64,), "couplings": 2, "images": 2_000, "tested": 500}
+    if profile == "quick":
+        return DigitRecipe(15, 100, **small)
+    middle = {"rate": 1e-3, "hidden": (256,), "couplings": 6}
+    large = {"rate": 5e-4, "hidden": (1024, 1024), "couplings": 10}
+    return training.setting(profile, None, DigitRecipe(1000, 100, **middle), DigitRecipe(30_000, 100, **large))
+
+
+def whitening(x: Tensor, floor: float = 1e-4) -> Linear:
+    """x = C^(1/2) z + mean, C the covariance of x (count, dim) plus `floor` on its diagonal: z has unit covariance."""
+    mean = x.mean(0)
+    centred = x - mean
+    spread, axes = torch.linalg.eigh(centred.t() @ centred / len(x))
+    return Linear((axes * (spread + floor).sqrt()) @ axes.t(), mean)
+
+
+def digit_flow(x: Tensor, recipe: Recipe, generator: torch.Generator) -> Flow:
+    """Real NVP (float32) whose last layer is the `whitening` of x; a fixed shuffle stands between pairs of couplings."""
+    options = {"activation": recipe.activation, "last": recipe.last, "generator": generator, "dtype": torch.float32}
+    dim = x.shape[1]
+    steps = list(real_nvp(dim, recipe.couplings, recipe.hidden, **options).bijector.steps)
+    for place in range(len(steps) - 1 - (len(steps) - 1) % 2, 0, -2):
+        steps.insert(place, Permutation(torch.randperm(dim, generator=generator)))
+    return Flow(Chain([*steps, whitening(x.double()).float()]))
+
+
+def learn_digits(
+    recipe: DigitRecipe, generator: torch.Generator, *, device: torch.device | str = "cpu", every: int = 0
+) -> DigitFlow:
+    """Train on MNIST in logit space, with fresh dequantising noise for every batch; measure on test images.
+
+    Convention: x = logit(1e-6 + (1 - 2e-6) (pixel + u) / 256), NLL in nats of x; lower is better.
+    """
+    digits = data.mnist()
+    train = torch.from_numpy(digits.train_images[: recipe.images].reshape(recipe.images, -1).copy())
+    test, log_abs_det = to_logit(dequantise(digits.test_images[: recipe.tested], generator))
+    flow = digit_flow(to_logit(dequantise(train, generator))[0], recipe, generator).to(device)
+
+    def draw() -> Tensor:
+        chosen = train[torch.randint(len(train), (recipe.batch,), generator=generator)]
+        return to_logit(dequantise(chosen, generator))[0].to(device, torch.float32)
+
+    watch = {"held_out": test.to(device, torch.float32), "every": every or max(1, recipe.steps // 10)}
+    history = fit(flow, draw, recipe.steps, learning_rate=recipe.rate, clip=100.0, description="digits", **watch)
+    volume = float(log_abs_det.mean())
+    return DigitFlow(flow, history, [bits_per_dim(nll, volume, test.shape[1]) for nll in history.nll])
+
+
+def interpolate(flow: Flow, start: Tensor, end: Tensor, steps: int = 9) -> Tensor:
+    """Digits between two: images (count, 784) in logit space to pixels (count, steps, 28, 28) in [0, 1].
+
+    In the latent space a straight line leaves the shell |z| = sqrt(dim) where the digits live, so the way is an arc:
+    cos(a) z_0 + sin(a) z_1, a from 0 to pi/2.
+    """
+    with torch.no_grad():
+        z0, z1 = (flow.bijector.inverse(x)[0] for x in (start, end))
+        angle = torch.linspace(0, torch.pi / 2, steps, dtype=z0.dtype, device=z0.device)[:, None, None]
+        z = (angle.cos() * z0 + angle.sin() * z1).reshape(-1, flow.dim)
+        pixels = from_logit(flow.bijector(z)[0])
+    return pixels.reshape(steps, len(start), 28, 28).transpose(0, 1)
