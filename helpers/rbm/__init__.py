@@ -27,14 +27,17 @@ from .partition import (
     log_likelihood,
     schedule,
 )
+from .recipes import Journal, Recipe, held_out, mean_image_log_likelihood, recipe, train
 from .restoration import (
     clamped_chains,
     clamped_log_z,
+    fill,
     independent_log_likelihood,
     logistic_regression,
     mean_and_error,
     nearest_digit,
     pixel_error,
+    pocket_machine,
     posterior_mean,
     read_rate,
     restore,

@@ -45,19 +45,15 @@ def log_odds(mean: Tensor, *, floor: float = 1e-3) -> Tensor:
 
 def uniform(shape: tuple[int, ...], generator: Rng, *, dtype: torch.dtype = torch.float32,
             device: torch.device | str | None = None) -> Tensor:  # fmt: skip
-    """Uniform numbers on the grid k / 2^24 (k / 2^32 in float64), 0 <= u < 1; (shape).
+    """Uniform numbers 0 <= u < 1 on the grid k / 2^24 (k / 2^53 in float64) of the given shape.
 
-    A numpy Generator is the cheap road on a CPU: its raw 64-bit words are split and converted by vector instructions,
-    half the cost of torch.rand.  A torch Generator works on its own device.
+    On a CPU a numpy Generator on SFC64 is the cheapest exact road: one pass that writes float32, where torch.rand takes
+    a quarter longer and torch.bernoulli four times as long.  A torch Generator works on its own device.
     """
     if isinstance(generator, torch.Generator):
         return torch.rand(shape, generator=generator, dtype=dtype, device=generator.device)
-    count = int(np.prod(shape))
-    words = generator.integers(0, 2**64, size=-(-count // 2), dtype=np.uint64).view(np.uint32)[:count]
-    if dtype == torch.float64:
-        return torch.from_numpy(words * 2.0**-32).to(device).view(shape)
-    words >>= np.uint32(8)
-    return torch.from_numpy(words.view(np.int32)).to(dtype).mul_(2.0**-24).to(device).view(shape)
+    kind = np.float64 if dtype == torch.float64 else np.float32
+    return torch.from_numpy(generator.random(shape, dtype=kind)).to(device, dtype)
 
 
 def bernoulli(p: Tensor, generator: Rng) -> Tensor:

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from importlib.resources import files
 
+import numpy as np
 import torch
 from torch import Tensor
 from torch.nn import functional
@@ -16,6 +18,15 @@ from .training import as_grey, batches, binarise, pixel_means
 def top_half_lost(height: int = 28, width: int = 28) -> Tensor:
     """The mask of known pixels when the upper half of an image is lost; bool (height * width,)."""
     return torch.arange(height * width) >= (height // 2) * width
+
+
+def pocket_machine(dtype: torch.dtype = torch.float64) -> RBM:
+    """A small trained machine, 784 pixels and 64 hidden units, kept in float16 beside this file.
+
+    12 epochs of PCD on MNIST; `python benchmarks/rbm_results.py pocket` makes it anew.
+    """
+    with np.load(files(__package__).joinpath("pocket.npz").open("rb")) as kept:
+        return RBM(*(torch.from_numpy(kept[name]).to(dtype) for name in "Wab"))
 
 
 def clamped_chains(v: Tensor, known: Tensor, model: RBM, generator: Rng, *, chains: int = 1,

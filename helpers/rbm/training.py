@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Collection, Iterator
 from dataclasses import dataclass
 
 import torch
@@ -44,6 +44,10 @@ class Plan:
             raise ValueError(f"epochs, batch, sweeps and rate must be positive and chains >= 0, got {self}")
         if not 0 <= self.average <= 1:
             raise ValueError(f"average is a share of the run between 0 and 1, got {self.average}")
+
+    def steps(self, images: int) -> int:
+        """Number of updates on so many images."""
+        return self.epochs * -(-images // self.batch)
 
 
 def as_grey(images: Tensor, like: Tensor) -> Tensor:
@@ -184,23 +188,24 @@ class Trainer:
 
 
 def fit(model: RBM, images: Tensor, plan: Plan, generator: Rng, *,
-        each_epoch: Callable[[int, RBM], None] | None = None) -> RBM:  # fmt: skip
+        watch: Callable[[int, RBM], None] | None = None, at: Collection[int] = ()) -> RBM:  # fmt: skip
     """Train on `images` (n, visible) by CD-k or PCD and return new parameters; `model` itself stays as it was.
 
     uint8 images are drawn as Bernoulli(grey / 255) afresh whenever they are used; float images are taken as they are.
-    each_epoch(epochs done, parameters) is called after every epoch.
+    watch(steps done, parameters) is called for every number of steps in `at`; 0 is the start.
     """
     run = Trainer(model, images, plan, generator)
-    per_epoch = -(-len(images) // plan.batch)
-    total = plan.epochs * per_epoch
+    total = plan.steps(len(images))
     average = Average(int((1 - plan.average) * total))
+    if watch and 0 in at:
+        watch(0, run.model)
     for step, rows in enumerate(batches(len(images), plan.batch, plan.epochs, generator, images.device)):
         v = images.index_select(0, rows)
         v = binarise(v, generator, dtype=run.model.W.dtype) if v.dtype == torch.uint8 else v
         run.step(v, plan.rate * (1 - step / total if plan.decay else 1))
         average.add(run.model, step)
-        if each_epoch and (step + 1) % per_epoch == 0:
-            each_epoch((step + 1) // per_epoch, average.mean or run.model)
+        if watch and step + 1 in at:
+            watch(step + 1, average.mean or run.model)
     return average.mean or run.model
 
 
