@@ -9,7 +9,7 @@ import torch
 
 from helpers import spins, vmc
 from helpers.figures import rbm_vmc as figures
-from helpers.vmc.optimise import plain_update
+from helpers.vmc.descent import plain_update
 from helpers.vmc.swaps import Walkers, _ratios_by_logs
 
 DERIVED = {  # S = 1/2 operators, J1 = 1, periodic
@@ -431,7 +431,7 @@ def test_v_score_is_zero_for_an_eigenstate_and_has_no_units():
         lambda: vmc.binned_error(torch.ones(8), 8),
         lambda: vmc.v_score(0.0, 1.0, 20),
         lambda: vmc.TableLogPsi(spins.sector(6), torch.ones(20))(torch.ones(1, 6)),
-        lambda: vmc.recipe(20, 0.3, "fast"),
+        lambda: vmc.recipe(0.3, "fast"),
     ],
 )
 def test_bad_input_is_answered_in_one_sentence(call):

@@ -1,7 +1,7 @@
 """Variational Monte Carlo with complex RBM wavefunctions (note 4.4 and 5.5)."""
 
+from helpers.vmc.descent import Adam, Estimate, Step, energy_gradient, measure, minsr_update, optimise, sr_update
 from helpers.vmc.exact import TableLogPsi, amplitudes, exact_energy, exact_local_energies
-from helpers.vmc.optimise import Adam, Estimate, Step, energy_gradient, measure, minsr_update, optimise, sr_update
 from helpers.vmc.rbm import (
     RBM,
     Ansatz,
@@ -15,6 +15,7 @@ from helpers.vmc.rbm import (
     symmetric,
     unflatten,
 )
+from helpers.vmc.recipes import Recipe, recipe, ring_ansatz, square_ansatz, train
 from helpers.vmc.sampling import Samples, metropolis, random_spins, repaired_chain, sweep
 from helpers.vmc.statistics import autocorrelation, autocorrelation_time, binned_error, binning_curve, v_score
 from helpers.vmc.swaps import local_energies, local_energy, swap_ratios, swap_table, walkers
@@ -24,7 +25,7 @@ ANSWERS: dict[str, tuple[str, ...]] = {
     "local_energy": (
         "vmc.local_energy", "vmc.swaps.local_energy", "vmc.local_energies", "vmc.swaps.local_energies",
         "vmc.exact_local_energies", "vmc.exact.exact_local_energies", "spins.hamiltonian",
-        "vmc.optimise.local_energies", "vmc.exact.hamiltonian",
+        "vmc.descent.local_energies", "vmc.exact.hamiltonian",
     ),
     "marshall_sign": ("spins.marshall_sign",),
     "log_psi": (
@@ -34,16 +35,16 @@ ANSWERS: dict[str, tuple[str, ...]] = {
     "metropolis": ("vmc.metropolis", "vmc.sampling.metropolis", "vmc.sweep", "vmc.sampling.sweep"),
     "find_the_bug": ("vmc.repaired_chain", "vmc.sampling.repaired_chain", "vmc.metropolis", "vmc.sampling.metropolis"),
     "energy_gradient": (
-        "vmc.energy_gradient", "vmc.optimise.energy_gradient", "vmc.sr_update", "vmc.optimise.sr_update",
-        "vmc.minsr_update", "vmc.optimise.minsr_update",
+        "vmc.energy_gradient", "vmc.descent.energy_gradient", "vmc.sr_update", "vmc.descent.sr_update",
+        "vmc.minsr_update", "vmc.descent.minsr_update",
     ),
     "sr_update": (
-        "vmc.sr_update", "vmc.optimise.sr_update", "vmc.minsr_update", "vmc.optimise.minsr_update",
-        "vmc.optimise.plain_update",
+        "vmc.sr_update", "vmc.descent.sr_update", "vmc.minsr_update", "vmc.descent.minsr_update",
+        "vmc.descent.plain_update",
     ),
     "binned_error": (
         "vmc.binned_error", "vmc.statistics.binned_error", "vmc.binning_curve", "vmc.statistics.binning_curve",
-        "vmc.optimise.binned_error",
+        "vmc.descent.binned_error",
     ),
-    "challenge": ("vmc.optimise", "vmc.optimise.optimise"),
+    "challenge": (),
 }  # fmt: skip

@@ -237,7 +237,7 @@ def sampler(
             i = torch.randint(sites, (size,), generator=generator).expand(chains)
             j = (i + 1 + torch.randint(sites - 1, (size,), generator=generator)) % sites
             if rule == "wall":  # exchange with the next unequal spin to the right: not its own reverse
-                distance = (spins[row[:, None], (i[:, None] + torch.arange(sites)) % sites] != spins[row, i][:, None])
+                distance = spins[row[:, None], (i[:, None] + torch.arange(sites)) % sites] != spins[row, i][:, None]
                 j = (i + distance.double().argmax(dim=1)) % sites
             proposal = spins.clone()
             if flips:
@@ -403,19 +403,22 @@ def _finish(g, real):
 right("energy_gradient", vmc.energy_gradient)
 right("energy_gradient", gradient_by_covariance)
 right("energy_gradient", gradient_of_products)
-for name, says, change in (
-    ("no_conjugate", "not complex-conjugated", lambda O, E, r, o, e: _finish(o.T @ e / len(e), r)),
-    ("conjugates_energy", "local energy is conjugated", lambda O, E, r, o, e: _finish(o.T @ e.conj() / len(e), r)),
-    ("no_subtraction", "not subtracted", lambda O, E, r, o, e: _finish(O.mH @ E / len(e), r)),
-    ("factor_two", "no factor 2", lambda O, E, r, o, e: _finish((1 if r else 2) * o.mH @ e / len(e), r)),
-    ("no_factor_two_when_real", "factor 2 of the note", lambda O, E, r, o, e: (o.mH @ e).real / len(e) if r else o.mH @ e / len(e)),
-    ("complex_when_real", "drop the imaginary part|gradient is real", lambda O, E, r, o, e: (2 if r else 1) * o.mH @ e / len(e)),
-    ("sum_over_samples", "not a mean", lambda O, E, r, o, e: _finish(o.mH @ e, r)),
-    ("uphill", "uphill", lambda O, E, r, o, e: _finish(-o.mH @ e / len(e), r)),
-    ("real_part_only", "real part", lambda O, E, r, o, e: (2 if r else 1) * (o.mH @ e).real / len(e)),
-    ("one_less", "one less", lambda O, E, r, o, e: _finish(o.mH @ e / (len(e) - 1), r)),
-    ("mean_of_products_twice", "subtracted from itself", lambda O, E, r, o, e: 0 * _finish(O.mH @ E, r)),
-):  # fmt: skip
+GRADIENTS = {
+    ("no_conjugate", "not complex-conjugated"): lambda O, E, r, o, e: _finish(o.T @ e / len(e), r),
+    ("conjugates_energy", "local energy is conjugated"): lambda O, E, r, o, e: _finish(o.T @ e.conj() / len(e), r),
+    ("no_subtraction", "not subtracted"): lambda O, E, r, o, e: _finish(O.mH @ E / len(e), r),
+    ("factor_two", "no factor 2"): lambda O, E, r, o, e: 2 * (o.mH @ e).real / len(e) if r else 2 * o.mH @ e / len(e),
+    ("no_factor_two_when_real", "factor 2 of the note"): lambda O, E, r, o, e: (
+        (o.mH @ e).real / len(e) if r else o.mH @ e / len(e)
+    ),
+    ("complex_when_real", "gradient is real"): lambda O, E, r, o, e: (2 if r else 1) * o.mH @ e / len(e),
+    ("sum_over_samples", "not a mean"): lambda O, E, r, o, e: _finish(o.mH @ e, r),
+    ("uphill", "uphill"): lambda O, E, r, o, e: _finish(-o.mH @ e / len(e), r),
+    ("real_part_only", "real part"): lambda O, E, r, o, e: (2 if r else 1) * (o.mH @ e).real / len(e),
+    ("one_less", "one less"): lambda O, E, r, o, e: _finish(o.mH @ e / (len(e) - 1), r),
+    ("mean_of_products_twice", "subtracted from itself"): lambda O, E, r, o, e: 0 * _finish(O.mH @ E, r),
+}
+for (name, says), change in GRADIENTS.items():
     wrong("energy_gradient", says, gradient_variant(change), name=name)
 
 # --------------------------------------------------------------------------------------------------------- sr_update
@@ -463,19 +466,29 @@ def minsr_forgets_n(O, E, eps):
 right("sr_update", vmc.sr_update)
 right("sr_update", sr_by_least_squares)
 right("sr_update", sr_by_svd)
-for name, says, change in (
-    ("uncentred", "not centred in S", lambda O, E, eps, o, e, one, S, g: torch.linalg.solve(O.mH @ O / len(O) + eps * one, g)),
-    ("nothing_centred", "neither O nor E", lambda O, E, eps, o, e, one, S, g: torch.linalg.solve(O.mH @ O / len(O) + eps * one, O.mH @ E / len(O))),
-    ("no_conjugate_in_S", "S has a transpose without", lambda O, E, eps, o, e, one, S, g: torch.linalg.solve(o.T @ o / len(O) + eps * one, g)),
-    ("no_conjugate_in_g", "gradient has a transpose", lambda O, E, eps, o, e, one, S, g: torch.linalg.solve(S + eps * one, o.T @ e / len(O))),
-    ("S_transposed", "S is transposed", lambda O, E, eps, o, e, one, S, g: torch.linalg.solve(S.T + eps * one, g)),
-    ("shift_on_the_right", "wrong side", lambda O, E, eps, o, e, one, S, g: torch.linalg.lstsq(S, (g + eps * g)[:, None], driver="gelsd").solution[:, 0]),
-    ("plain_gradient", "plain gradient", lambda O, E, eps, o, e, one, S, g: g),
-    ("shift_sign", "shift has the wrong sign", lambda O, E, eps, o, e, one, S, g: torch.linalg.solve(S - eps * one, g)),
-    ("sum_for_mean", "sum over samples", lambda O, E, eps, o, e, one, S, g: torch.linalg.solve(S * len(O) + eps * one, g)),
-    ("relative_shift", "multiplies the diagonal", lambda O, E, eps, o, e, one, S, g: torch.linalg.solve(S + eps * torch.diag(S.diagonal()), g)),
-    ("uphill", "the caller subtracts", lambda O, E, eps, o, e, one, S, g: -torch.linalg.solve(S + eps * one, g)),
-):  # fmt: skip
+solve = torch.linalg.solve
+UPDATES = {
+    ("uncentred", "not centred in S"): lambda O, E, eps, o, e, one, S, g: solve(O.mH @ O / len(O) + eps * one, g),
+    ("nothing_centred", "neither O nor E"): lambda O, E, eps, o, e, one, S, g: solve(
+        O.mH @ O / len(O) + eps * one, O.mH @ E / len(O)
+    ),
+    ("no_conjugate_in_S", "S has a transpose without"): lambda O, E, eps, o, e, one, S, g: solve(
+        o.T @ o / len(O) + eps * one, g
+    ),
+    ("no_conjugate_in_g", "gradient has a transpose"): lambda O, E, eps, o, e, one, S, g: solve(
+        S + eps * one, o.T @ e / len(O)
+    ),
+    ("S_transposed", "S is transposed"): lambda O, E, eps, o, e, one, S, g: solve(S.T + eps * one, g),
+    ("shift_on_the_right", "wrong side"): lambda O, E, eps, o, e, one, S, g: torch.linalg.pinv(S) @ (g + eps * g),
+    ("plain_gradient", "plain gradient"): lambda O, E, eps, o, e, one, S, g: g,
+    ("shift_sign", "shift has the wrong sign"): lambda O, E, eps, o, e, one, S, g: solve(S - eps * one, g),
+    ("sum_for_mean", "sum over samples"): lambda O, E, eps, o, e, one, S, g: solve(S * len(O) + eps * one, g),
+    ("relative_shift", "multiplies the diagonal"): lambda O, E, eps, o, e, one, S, g: solve(
+        S + eps * torch.diag(S.diagonal()), g
+    ),
+    ("uphill", "the caller subtracts"): lambda O, E, eps, o, e, one, S, g: -solve(S + eps * one, g),
+}
+for (name, says), change in UPDATES.items():
     wrong("sr_update", says, sr_variant(change), name=name)
 wrong("sr_update", "out of time|6,000", sr_large_system_only)
 wrong("sr_update", "times the number of samples", minsr_forgets_n)

@@ -1,0 +1,75 @@
+"""Which symmetric RBM to train on which magnet, and for how long."""
+
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+
+import torch
+
+from helpers import spins
+from helpers.spins import Bonds
+from helpers.vmc.descent import Step, optimise
+from helpers.vmc.rbm import Ansatz, random_rbm, symmetric
+
+
+@dataclass(frozen=True)
+class Recipe:
+    """Filters and symmetries of the ansatz, and the settings of vmc.optimise.
+
+    stride 1 shares filters under all translations of a ring; stride 2 shares them under every second one and sums over
+    the other half, so that a dimerised state and its shifted twin can be superposed. sign is "neel" or "stripe".
+    """
+
+    filters: int = 4
+    stride: int = 1
+    sign: str = "neel"
+    steps: int = 150
+    chains: int = 512
+    rate: float = 0.1
+    eps: float = 0.01
+    final: float = 0.1
+    scale: float = 0.05
+
+
+_CLASS = {
+    "ordered": Recipe(),
+    "dimer": Recipe(filters=6, stride=2, steps=200),
+    "spiral": Recipe(filters=8, stride=2, sign="stripe", steps=200),
+}
+_LENGTHS = {"quick": {"steps": 30, "chains": 256}, "class": {}}
+_PAPER = {
+    "ordered": {"filters": 6, "steps": 400, "chains": 1024, "final": 0.03},
+    "dimer": {"filters": 10, "steps": 500, "chains": 2048, "final": 0.03},
+    "spiral": {"filters": 12, "steps": 500, "chains": 2048, "final": 0.03},
+}
+
+
+def recipe(J2: float, profile: str = "class") -> Recipe:
+    """The recipe for a J1-J2 ring: Neel-like up to J2 = 0.4, dimerised up to 0.6, spiral beyond."""
+    kind = "ordered" if J2 <= 0.4 else "dimer" if J2 <= 0.6 else "spiral"
+    if profile not in ("quick", "class", "paper"):
+        raise ValueError(f"profile {profile!r} is unknown: choose quick, class or paper")
+    return replace(_CLASS[kind], **(_PAPER[kind] if profile == "paper" else _LENGTHS[profile]))
+
+
+def ring_ansatz(sites: int, plan: Recipe, generator: torch.Generator) -> Ansatz:
+    """A random symmetric RBM on a ring as the recipe has it, with its sign rule in the frozen visible layer."""
+    signs = {"neel": spins.chain_sublattice, "stripe": spins.stripe_sublattice}
+    if plan.sign not in signs or sites % (2 * plan.stride):
+        raise ValueError(f"no ansatz with sign {plan.sign!r} and stride {plan.stride} on {sites} sites")
+    rbm = random_rbm(sites, plan.filters, generator, scale=plan.scale)
+    group = spins.chain_group(sites)
+    projection = group[: plan.stride] if plan.stride > 1 else None
+    return symmetric(rbm, group[:: plan.stride], projection, sublattice=signs[plan.sign](sites))
+
+
+def square_ansatz(side: int, plan: Recipe, generator: torch.Generator, *, point_group: bool = False) -> Ansatz:
+    """A random RBM on the periodic square with filters shared under its symmetries and the checkerboard sign."""
+    rbm = random_rbm(side * side, plan.filters, generator, scale=plan.scale)
+    group = spins.square_group(side, point_group=point_group)
+    return symmetric(rbm, group, sublattice=spins.square_sublattice(side))
+
+
+def train(bonds: Bonds, ansatz: Ansatz, plan: Recipe, generator: torch.Generator) -> Iterator[Step]:
+    """vmc.optimise with the settings of the recipe."""
+    settings = {"steps": plan.steps, "chains": plan.chains, "rate": plan.rate, "eps": plan.eps, "final": plan.final}
+    return optimise(bonds, ansatz, generator, **settings)
