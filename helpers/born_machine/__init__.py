@@ -1,4 +1,12 @@
-"""The quantum circuit Born machine: circuits as data, a differentiable simulator, losses, gradients, and what they learn."""
+"""Chapter 06: the quantum circuit Born machine.
+
+gates, circuit    one- and two-qubit gates, circuits as plain data, the layered ansatz
+plan, simulator   a circuit compiled to matrix products; psi(theta) and p(x) = |psi(x)|^2, differentiable
+loss, targets     MMD by Fourier transform, distances; bars and stripes, Gaussian mixtures
+shift             the gradient that hardware can measure, exact or with shots
+structure         mutual information and the Chow-Liu tree
+train, energy     L-BFGS-B, Adam, the adversarial game; VQE and QAOA with the same circuits
+"""
 
 from helpers.born_machine.circuit import Circuit, Gate, layered_ansatz, ring
 from helpers.born_machine.energy import (
@@ -22,7 +30,14 @@ from helpers.born_machine.shift import measure, parameter_shift_gradient, shifte
 from helpers.born_machine.simulator import born_probabilities, probabilities, simulate
 from helpers.born_machine.structure import chow_liu_tree, mutual_information
 from helpers.born_machine.targets import bars_and_stripes_target, gaussian_mixture_target, pattern_index
-from helpers.born_machine.train import fit_adam, fit_adversarial, fit_exact, minimise, random_angles
+from helpers.born_machine.train import (
+    fit_adam,
+    fit_adversarial,
+    fit_exact,
+    minimise,
+    near_uniform_angles,
+    random_angles,
+)
 
 # For each exercise the names that are its answer, or compute the same: the grader masks them.
 ANSWERS: dict[str, tuple[str, ...]] = {

@@ -44,9 +44,7 @@ def mmd_loss(p: Tensor, q: Tensor, bandwidths: Sequence[float] = BANDWIDTHS, ker
     return (difference * apply_kernel(difference, bandwidths, kernel)).sum(-1)
 
 
-def mmd_unbiased(
-    counts: Tensor, q: Tensor, bandwidths: Sequence[float] = BANDWIDTHS, kernel: str = "bits"
-) -> Tensor:
+def mmd_unbiased(counts: Tensor, q: Tensor, bandwidths: Sequence[float] = BANDWIDTHS, kernel: str = "bits") -> Tensor:
     """U-statistic of `mmd_loss` from samples: the mean over pairs of different samples, so that its expectation is L.
 
     counts: (..., 2^n), how often each outcome was seen, at least 2 in all; q: (..., 2^n) the exact target.
@@ -72,7 +70,7 @@ def valid_rate(p: Tensor, q: Tensor) -> Tensor:
 
 
 def walsh_hadamard(v: Tensor) -> Tensor:
-    """v_k -> 2^(-n/2) sum_x (-1)^(k.x) v_x, its own inverse; v: (..., 2^n) float. Blocks of at most 5 bits at a time."""
+    """v_k -> 2^(-n/2) sum_x (-1)^(k.x) v_x, its own inverse; v: (..., 2^n) float."""
     n = qubit_count(v.shape[-1], "distribution")
     blocks = -(-n // 5)
     for block in range(blocks):

@@ -1,7 +1,7 @@
 """Compiling: a circuit becomes a short list of matrix products and index permutations.
 
 One-qubit gates in a row are multiplied into one 2 x 2 matrix per qubit, neighbouring qubits are joined by Kronecker
-products into blocks of up to five qubits (a 32 x 32 matrix product keeps a CPU busier than five 2 x 2 ones), and a whole
+products into blocks of up to five qubits (one 32 x 32 matrix keeps a CPU busier than five 2 x 2 ones), and a whole
 layer of CNOTs is one permutation of the amplitudes. The state is a matrix (2^k, rest) to a block on its k leading
 qubits and leaves as (rest, 2^k): the next qubits then lead without a copy, and the plan remembers who stands where.
 """
@@ -52,7 +52,7 @@ class Family:
 
     def gates(self, angles: Tensor) -> Tensor:
         """(..., parameters + 1) angles -> (..., rows, k, slots, d, d) gate matrices."""
-        half = (angles / 2).index_select(-1, self.which.reshape(-1)).reshape(*angles.shape[:-1], *self.which.shape, 1, 1)
+        half = (angles / 2).index_select(-1, self.which.reshape(-1)).unflatten(-1, (*self.which.shape, 1, 1))
         return torch.addcmul(half.cos() * self.even, half.sin(), self.odd)
 
     @cached_property
@@ -176,7 +176,7 @@ class _Compiler:
         self.order = order
 
     def _permute(self, gates: list[Gate]) -> None:
-        """CNOTs and swaps: where does the amplitude at x come from? Each is its own inverse, so undo them last first."""
+        """CNOTs and swaps: where the amplitude at x comes from; each undoes itself, so walk back from the last."""
         n = self.circuit.qubits
         index = np.arange(1 << n)
         for gate in reversed(gates):

@@ -93,8 +93,8 @@ def parameter_shift_gradient(
 ) -> Tensor:
     """dL/dtheta_j = sum_x (K(p - q))_x (p_x(theta_j + pi/2) - p_x(theta_j - pi/2)), arXiv:1804.04168, Eq. 4.
 
-    The loss is quadratic in p, and its factor 2 cancels the 1/2 of the shift rule. theta: (parameters,); target: (2^n,);
-    with `shots` every distribution is replaced by frequencies of that many measurements (one set for p, one for each
+    The loss is quadratic in p: its factor 2 cancels the 1/2 of the shift rule. theta: (parameters,); target: (2^n,).
+    With `shots` every distribution is replaced by frequencies of that many measurements (one set for p, one for each
     shifted circuit), which leaves the gradient unbiased. Returns (parameters,).
     """
     p, shifted = born_probabilities(circuit, theta), shifted_probabilities(circuit, theta)

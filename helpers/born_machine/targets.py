@@ -27,9 +27,9 @@ def bars_and_stripes_target(rows: int, cols: int) -> Tensor:
 def gaussian_mixture_target(n: int, centres: Sequence[float], width: float) -> Tensor:
     """pi(x) ~ sum_k exp(-((x - mu_k) / nu)^2 / 2) on x = 0 ... 2^n - 1; (2^n,).
 
-    centres mu and width nu are given as fractions of x_max = 2^n - 1 (arXiv:1804.04168, Sec. III B: 2/7, 5/7 and 1/8).
+    centres mu and width nu are given as fractions of 2^n (arXiv:1804.04168, Sec. III B: 2/7, 5/7 and 1/8).
     """
-    top = (1 << n) - 1
-    x = torch.arange(1 << n, dtype=torch.float64)
+    top = 1 << n
+    x = torch.arange(top, dtype=torch.float64)
     weights = sum(torch.exp(-(((x - mu * top) / (width * top)) ** 2) / 2) for mu in centres)
     return weights / weights.sum()

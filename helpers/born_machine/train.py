@@ -42,6 +42,22 @@ def random_angles(circuit: Circuit, generator: np.random.Generator) -> Tensor:
     return torch.from_numpy(generator.uniform(-pi, pi, circuit.parameters))
 
 
+def near_uniform_angles(circuit: Circuit, generator: np.random.Generator, spread: float = 0.05) -> Tensor:
+    """Angles that start a layered ansatz beside the uniform superposition: (parameters,) float64.
+
+    The first Rx and the Rz after it get pi/2, which makes |+> of |0>; CNOTs leave |++...+> alone, so with all other
+    angles zero the whole circuit does. To every angle comes noise, uniform in (-spread pi, spread pi).
+    """
+    theta = spread * random_angles(circuit, generator)
+    for qubit in range(circuit.qubits):
+        mine = [g for g in circuit.gates if g.qubits == (qubit,) and g.parameter is not None]
+        first = next((k for k, g in enumerate(mine) if g.name == "rx"), None)
+        if first is None or first + 1 == len(mine) or mine[first + 1].name != "rz":
+            raise ValueError(f"qubit {qubit} has no Rx with an Rz after it: this start is for layered_ansatz")
+        theta[[mine[first].parameter, mine[first + 1].parameter]] += pi / 2
+    return theta
+
+
 def minimise(loss: Callable[[Tensor], Tensor], start: Tensor, *, iterations: int, goal: float = -np.inf) -> Fit:
     """L-BFGS-B (scipy) on a differentiable loss of float64 angles, until `goal`, convergence or `iterations`."""
     losses: list[float] = []
@@ -73,17 +89,18 @@ def fit_exact(
     goal: float = 0.0,
     iterations: int = 800,
     starts: int = 12,
+    draw: Callable[[Circuit, np.random.Generator], Tensor] = near_uniform_angles,
 ) -> Fit:
     """The best of several random starts of L-BFGS-B on the exact MMD loss; the first to reach `goal` ends the search.
 
-    target: (2^n,) float64. Random starts are drawn from `generator` one after the other and none is dropped or chosen:
-    `starts` of the answer says how many it took. The losses are those of the start that won.
+    target: (2^n,) float64. `draw` makes random starts from `generator` one after the other and none is dropped or
+    chosen: `starts` of the answer says how many it took. The losses are those of the start that won.
     """
     _check_target(circuit, target)
     best: Fit | None = None
     bar = progress(range(starts), "L-BFGS-B starts")
     for start in bar:
-        angles = random_angles(circuit, generator).to(target.device)
+        angles = draw(circuit, generator).to(target.device)
         fit = minimise(
             lambda theta: mmd_loss(born_probabilities(circuit, theta), target, bandwidths, kernel),
             angles,

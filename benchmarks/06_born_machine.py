@@ -1,0 +1,207 @@
+"""Loss and full gradient of a circuit Born machine (one thread, complex128): helpers.born_machine against PennyLane.
+
+The circuit: Rz Rx Rz on every qubit and a ring of CNOTs, `depth` times, then the rotations once more. The loss of the
+comparison is sum_x w_x p_x^2, so that it costs next to nothing; what the MMD loss adds is measured beside it.
+PennyLane's lightning.qubit refuses the adjoint gradient of probabilities: it gets dL/dp as a diagonal observable, and
+the forward run that dL/dp needs is counted. CPU seconds of this process; the contestants take turns, medians count.
+Scaling to 20 qubits runs in fresh processes, whose peak memory is that of the whole process, less the bare import's.
+"""
+
+from __future__ import annotations
+
+import os
+import resource
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+from statistics import median
+
+os.environ["OMP_NUM_THREADS"] = os.environ["MKL_NUM_THREADS"] = os.environ["OPENBLAS_NUM_THREADS"] = "1"
+
+import numpy as np
+import torch
+
+from helpers import born_machine as bm
+
+try:
+    import pennylane as qml
+    from scipy.sparse import diags
+except ImportError:
+    qml = None
+
+ROUNDS = 5
+SIZES = {9: (10, 0.1), 12: (10, 0.1), 16: (4, 0.3)}  # qubits: depth, target ratio to lightning
+SCALING = (4, 8, 10, 12, 14, 16, 18, 20)
+Gradient = Callable[[], np.ndarray]
+
+
+def problem(n: int, depth: int) -> tuple[bm.Circuit, np.ndarray, np.ndarray]:
+    """The circuit, random angles and random weights w (2^n,)."""
+    rng = np.random.default_rng(n)
+    circuit = bm.layered_ansatz(n, depth, bm.ring(n), trim=False)
+    return circuit, rng.uniform(-np.pi, np.pi, circuit.parameters), rng.uniform(size=1 << n)
+
+
+def ours(circuit: bm.Circuit, angles: np.ndarray, weights: np.ndarray) -> Gradient:
+    """Forward and backward through helpers.born_machine."""
+    theta, w = torch.from_numpy(angles).requires_grad_(), torch.from_numpy(weights)
+
+    def gradient() -> np.ndarray:
+        p = bm.born_probabilities(circuit, theta)
+        return torch.autograd.grad((w * p * p).sum(), theta)[0].numpy()
+
+    return gradient
+
+
+def ours_mmd(circuit: bm.Circuit, angles: np.ndarray, kernel: str) -> Gradient:
+    """The same with the MMD loss against the uniform distribution."""
+    theta = torch.from_numpy(angles).requires_grad_()
+    target = torch.full((1 << circuit.qubits,), 0.5**circuit.qubits, dtype=torch.float64)
+
+    def gradient() -> np.ndarray:
+        loss = bm.mmd_loss(bm.born_probabilities(circuit, theta), target, kernel=kernel)
+        return torch.autograd.grad(loss, theta)[0].numpy()
+
+    return gradient
+
+
+def tape(circuit: bm.Circuit, theta: object) -> None:
+    """The circuit in PennyLane's words."""
+    words = {"rx": qml.RX, "rz": qml.RZ}
+    for gate in circuit.gates:
+        if gate.name == "cx":
+            qml.CNOT(gate.qubits)
+        else:
+            words[gate.name](theta[gate.parameter], wires=gate.qubits[0])
+
+
+def lightning(circuit: bm.Circuit, angles: np.ndarray, weights: np.ndarray) -> Gradient:
+    """Forward run for p, then the adjoint gradient of the observable diag(dL/dp)."""
+    device = qml.device("lightning.qubit", wires=circuit.qubits)
+    theta = qml.numpy.array(angles, requires_grad=True)
+
+    @qml.qnode(device, diff_method=None)
+    def forward(theta: object) -> object:
+        tape(circuit, theta)
+        return qml.probs(wires=range(circuit.qubits))
+
+    def gradient() -> np.ndarray:
+        slope = diags(2 * weights * np.asarray(forward(theta)), format="csr")
+
+        @qml.qnode(device, diff_method="adjoint")
+        def energy(theta: object) -> object:
+            tape(circuit, theta)
+            return qml.expval(qml.SparseHamiltonian(slope, wires=range(circuit.qubits)))
+
+        return np.asarray(qml.grad(energy)(theta))
+
+    return gradient
+
+
+def default_qubit(circuit: bm.Circuit, angles: np.ndarray, weights: np.ndarray) -> Gradient:
+    """default.qubit with torch tensors and backpropagation."""
+    theta, w = torch.from_numpy(angles).requires_grad_(), torch.from_numpy(weights)
+
+    @qml.qnode(qml.device("default.qubit", wires=circuit.qubits), interface="torch", diff_method="backprop")
+    def forward(theta: object) -> object:
+        tape(circuit, theta)
+        return qml.probs(wires=range(circuit.qubits))
+
+    def gradient() -> np.ndarray:
+        p = forward(theta)
+        return torch.autograd.grad((w * p * p).sum(), theta)[0].numpy()
+
+    return gradient
+
+
+def milliseconds(contestants: dict[str, Gradient]) -> dict[str, float]:
+    """Median CPU milliseconds of each, taking turns; every gradient is compared with the first one."""
+    truth = next(iter(contestants.values()))()
+    times: dict[str, list[float]] = {name: [] for name in contestants}
+    for _ in range(ROUNDS):
+        for name, gradient in contestants.items():
+            start = time.process_time()
+            answer = gradient()
+            times[name].append(time.process_time() - start)
+            if "MMD" not in name and np.abs(answer - truth).max() > 1e-10:
+                raise RuntimeError(f"{name} and helpers.born_machine disagree on the gradient")
+    return {name: 1e3 * median(values) for name, values in times.items()}
+
+
+def contest(n: int) -> dict[str, float]:
+    """All contestants on n qubits."""
+    circuit, angles, weights = problem(n, SIZES[n][0])
+    contestants = {"ours": ours(circuit, angles, weights)}
+    contestants |= {f"ours, MMD {kernel}": ours_mmd(circuit, angles, kernel) for kernel in ("bits", "integers")}
+    if qml is not None:
+        contestants["lightning"] = lightning(circuit, angles, weights)
+        contestants["default.qubit"] = default_qubit(circuit, angles, weights)
+    return milliseconds(contestants)
+
+
+def one_size(n: int) -> None:
+    """Prints CPU seconds of the forward run and of the gradient at depth 10, and peak MiB of each; own process."""
+    base = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    circuit, angles, weights = problem(n, 10)
+    numbers = []
+    with torch.no_grad():
+        theta = torch.from_numpy(angles)
+        bm.born_probabilities(circuit, theta)
+        start = time.process_time()
+        bm.born_probabilities(circuit, theta)
+        numbers += [time.process_time() - start, (resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - base) / 1024]
+    gradient = ours(circuit, angles, weights)
+    start = time.process_time()
+    gradient()
+    numbers += [time.process_time() - start, (resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - base) / 1024]
+    print(*numbers)
+
+
+def scaling() -> list[tuple[float, ...]]:
+    """(n, forward s, MiB, gradient s, MiB) of each size."""
+    rows = []
+    for n in SCALING:
+        out = subprocess.run([sys.executable, __file__, str(n)], capture_output=True, text=True, check=True).stdout
+        rows.append((n, *map(float, out.split())))
+    return rows
+
+
+def table(contests: dict[int, dict[str, float]], sizes: list[tuple[float, ...]]) -> str:
+    """Everything as Markdown."""
+    versions = f"torch {torch.__version__}" + (f", PennyLane {qml.__version__}" if qml else "")
+    lines = [f"One thread, complex128, CPU time, {versions}.", ""]
+    lines += ["| qubits, depth | rival | rival ms | ours ms | ours / rival | target |", "|---|---|---|---|---|---|"]
+    for n, times in contests.items():
+        for rival in ("lightning", "default.qubit"):
+            target = f"<= {SIZES[n][1]}" if rival == "lightning" else ""
+            if rival in times:
+                ratio = f"{times[rival]:.1f} | {times['ours']:.2f} | {times['ours'] / times[rival]:.3f}"
+                lines.append(f"| {n}, {SIZES[n][0]} | {rival} | {ratio} | {target} |")
+        for kernel in ("bits", "integers"):
+            added = times[f"ours, MMD {kernel}"] - times["ours"]
+            ratio = f"{added:.2f} | {times['ours']:.2f} | {added / times['ours']:.2f}"
+            lines.append(f"| {n}, {SIZES[n][0]} | MMD ({kernel}) over circuit: added ms / ours | {ratio} | <= 1 |")
+    if qml is None:
+        lines += ["", "PennyLane is not installed here, so its rows are missing."]
+    lines += ["", "| qubits, depth 10 | forward s | peak MiB | with gradient s | peak MiB |", "|---|---|---|---|---|"]
+    lines += [f"| {n} | {f:.4f} | {fm:.0f} | {g:.4f} | {gm:.0f} |" for n, f, fm, g, gm in sizes]
+    return "\n".join(lines) + "\n"
+
+
+def main() -> None:
+    """One run: the contests, the scaling, one report."""
+    torch.set_num_threads(1)
+    if len(sys.argv) > 1:
+        one_size(int(sys.argv[1]))
+        return
+    report = table({n: contest(n) for n in SIZES}, scaling())
+    path = Path(__file__).parent / "results" / "06_born_machine.md"
+    path.parent.mkdir(exist_ok=True)
+    path.write_text(report)
+    print(report)
+
+
+if __name__ == "__main__":
+    main()
