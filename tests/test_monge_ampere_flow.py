@@ -57,7 +57,8 @@ def test_gradient_and_laplacian_are_those_of_the_value(name, generator):
     grad, lap = phi.gradient_laplacian(x, 0.3)
     (slope,) = torch.autograd.grad(phi.value(x, 0.3).sum(), x, create_graph=True)
     trace = sum(torch.autograd.grad(slope[:, i].sum(), x, retain_graph=True)[0][:, i] for i in range(x.shape[1]))
-    assert torch.allclose(grad, slope, atol=1e-12) and torch.allclose(lap, trace, atol=1e-12)
+    assert torch.allclose(grad, slope, atol=1e-12)
+    assert torch.allclose(lap, trace, atol=1e-12)
 
 
 def test_closed_form_agrees_with_differences(generator):
@@ -80,7 +81,8 @@ def test_invariant_potential_and_equivariant_gradient(name, generator):
 def test_symmetrising_an_invariant_potential_changes_nothing(generator):
     phi, x = potentials()["convolution"], points("convolution", generator)
     value, grad = ma.symmetrise(phi, x, GROUP)
-    assert torch.allclose(value, phi.value(x)) and torch.allclose(grad, phi.gradient_laplacian(x)[0])
+    assert torch.allclose(value, phi.value(x))
+    assert torch.allclose(grad, phi.gradient_laplacian(x)[0])
 
 
 @pytest.mark.parametrize(("L", "point", "elements"), [(3, False, 9), (3, True, 72), (4, True, 128)])
@@ -98,16 +100,18 @@ def test_the_lattice_group_is_a_group_of_bond_preserving_permutations(L, point, 
 @pytest.mark.parametrize("name", NAMES)
 @pytest.mark.parametrize("gradient", ["backprop", "checkpoint"])
 def test_every_exact_gradient_equals_plain_backprop(name, gradient, generator):
-    truth, got = (_gradients(name, torch.Generator().manual_seed(5), **how) for how in
-                  ({"fused": False}, {"gradient": gradient}))
+    truth, got = (
+        _gradients(name, torch.Generator().manual_seed(5), **how) for how in ({"fused": False}, {"gradient": gradient})
+    )
     for a, b in zip(got, truth, strict=True):
         assert float((a - b).abs().max()) <= 1e-10 * max(1.0, float(b.abs().max()))
 
 
 @pytest.mark.parametrize("name", NAMES)
 def test_generic_checkpoint_equals_plain_backprop(name):
-    truth, got = (_gradients(name, torch.Generator().manual_seed(5), fused=False, gradient=g)
-                  for g in ("backprop", "checkpoint"))
+    truth, got = (
+        _gradients(name, torch.Generator().manual_seed(5), fused=False, gradient=g) for g in ("backprop", "checkpoint")
+    )
     for a, b in zip(got, truth, strict=True):
         assert float((a - b).abs().max()) <= 1e-10 * max(1.0, float(b.abs().max()))
 
@@ -116,8 +120,10 @@ def test_generic_checkpoint_equals_plain_backprop(name):
 def test_the_adjoint_gradient_converges_at_fourth_order(name):
     errors = []
     for steps in (8, 16):
-        truth, got = (_gradients(name, torch.Generator().manual_seed(5), fused=False, gradient=g, steps=steps)
-                      for g in ("backprop", "adjoint"))
+        truth, got = (
+            _gradients(name, torch.Generator().manual_seed(5), fused=False, gradient=g, steps=steps)
+            for g in ("backprop", "adjoint")
+        )
         errors.append(max(float((a - b).abs().max() / b.abs().max()) for a, b in zip(got, truth, strict=True)))
     assert 0 < errors[1] < errors[0] / 8
 
@@ -127,8 +133,9 @@ def _gradients(name, generator, steps=8, **how):
     mix = torch.randn(x.shape, generator=generator, dtype=F64)
     end, change = ma.integrate(phi, x, 0.1, 0.9, steps, **how)
     loss = (torch.sin(end) * mix).sum() + (change * mix[:, 0]).sum()
-    return torch.autograd.grad(loss, [x, *(p for p in phi.parameters() if p.requires_grad)], allow_unused=True,
-                               materialize_grads=True)
+    return torch.autograd.grad(
+        loss, [x, *(p for p in phi.parameters() if p.requires_grad)], allow_unused=True, materialize_grads=True
+    )
 
 
 def test_one_step_on_a_quadratic_is_the_series_to_fourth_order(generator):
@@ -157,15 +164,17 @@ def test_adaptive_steps_meet_their_tolerance(name, generator):
     exact, change = ma.integrate(phi, x, 0.0, 1.0, 512)
     for tol in (1e-4, 1e-8):
         y, log_p, used = ma.dormand_prince(phi, x, 0.0, 1.0, tol=tol)
-        assert float((y - exact).abs().max()) < 20 * tol and float((log_p - change).abs().max()) < 20 * tol
+        assert float((y - exact).abs().max()) < 20 * tol
+        assert float((log_p - change).abs().max()) < 20 * tol
         assert used < 2000
 
 
 def test_torchdiffeq_agrees_where_it_is_installed(generator):
     pytest.importorskip("torchdiffeq")
     phi, x = potentials()["softplus"], points("softplus", generator)
-    for mine, theirs in zip(ma.dormand_prince(phi, x, 0.0, 1.0, tol=1e-9), ma.torchdiffeq_solve(phi, x, 0.0, 1.0, tol=1e-9),
-                            strict=False):
+    for mine, theirs in zip(
+        ma.dormand_prince(phi, x, 0.0, 1.0, tol=1e-9), ma.torchdiffeq_solve(phi, x, 0.0, 1.0, tol=1e-9), strict=False
+    ):
         assert torch.allclose(mine, theirs, atol=1e-7)
 
 
@@ -187,7 +196,8 @@ def test_the_density_integrates_to_one_and_belongs_to_the_samples(generator):
 def test_the_brenier_map_is_symmetric_positive_carries_the_covariance_and_is_cheapest(d, generator):
     S0, S1 = (m @ m.T + 0.1 * torch.eye(d, dtype=F64) for m in torch.randn(2, d, d, generator=generator, dtype=F64))
     A = ma.gaussian_brenier_map(S0, S1)
-    assert torch.equal(A, A.T) and float(torch.linalg.eigvalsh(A)[0]) > 0
+    assert torch.equal(A, A.T)
+    assert float(torch.linalg.eigvalsh(A)[0]) > 0
     assert torch.allclose(A @ S0 @ A.T, S1, atol=1e-10)
     rival = torch.linalg.cholesky(S1) @ torch.linalg.inv(torch.linalg.cholesky(S0))
     assert ma.transport_cost(A, S0) <= ma.transport_cost(rival, S0) + 1e-12
@@ -203,20 +213,23 @@ def test_normalisation_and_entropy_of_the_targets(name):
     area = float((side[1] - side[0]) ** 2)
     log_Z = float(torch.logsumexp(log_density, 0)) + math.log(area)
     p = torch.exp(log_density - log_Z) * area
-    assert abs(log_Z - target.log_Z) < 1e-7 and abs(float(-(p * (log_density - log_Z)).sum()) - target.entropy) < 1e-6
+    assert abs(log_Z - target.log_Z) < 1e-7
+    assert abs(float(-(p * (log_density - log_Z)).sum()) - target.entropy) < 1e-6
 
 
 def test_free_energy_is_exact_on_a_table_and_has_no_variance_where_q_is_p(generator):
     energy = torch.randn(6, generator=generator, dtype=F64)
     log_Z = torch.logsumexp(-energy, 0)
     mean, error = ma.variational_free_energy(-energy - log_Z, energy)
-    assert abs(mean + float(log_Z)) < 1e-12 and error < 1e-12
+    assert abs(mean + float(log_Z)) < 1e-12
+    assert error < 1e-12
     counts = torch.tensor([1, 2, 3, 4, 5, 6])
     log_q = torch.log(counts / 21).repeat_interleave(counts)
     mean, _ = ma.variational_free_energy(log_q, energy.repeat_interleave(counts))
     assert mean > -float(log_Z)
     log_Z_weighted, ess = ma.importance(log_q, energy.repeat_interleave(counts))
-    assert abs(log_Z_weighted - float(log_Z)) < 1e-6 and 1 <= ess <= 21
+    assert abs(log_Z_weighted - float(log_Z)) < 1e-6
+    assert 1 <= ess <= 21
 
 
 class Well:
@@ -286,7 +299,8 @@ def test_spins_of_exact_fields_have_the_ising_order_parameter(generator):
     noise = torch.randn(count, L * L, generator=generator, dtype=F64)
     x = spins @ K + noise @ torch.linalg.cholesky(K).T
     mean, error, ess = ma.order_parameter(x)
-    assert abs(mean - exact) < 6 * error and abs(ess - count) < 1e-6 * count
+    assert abs(mean - exact) < 6 * error
+    assert abs(ess - count) < 1e-6 * count
     drawn = ma.sample_spins(x, torch.rand(x.shape, generator=generator, dtype=F64)).mean(1) ** 2
     assert abs(float(drawn.mean()) - exact) < 6 * float(drawn.std()) / count**0.5
 
@@ -303,20 +317,30 @@ def test_training_a_gaussian_reaches_its_bound(generator):
     assert -6 * error < loss + target.log_Z < 0.1
 
 
-@pytest.mark.parametrize("call", [
-    lambda: ma.OneHidden(0, 3), lambda: ma.OneHidden(2, 3, activation="relu"), lambda: ma.lattice_group(0),
-    lambda: ma.adjacency(1), lambda: ma.dual_coupling(4, T=-1), lambda: ma.log_partition(4, 0),
-    lambda: ma.gaussian_brenier_map(torch.eye(2), torch.eye(3)), lambda: ma.gaussian_brenier_map(-torch.eye(2), torch.eye(2)),
-    lambda: ma.integrate(ma.OneHidden(2, 3), torch.zeros(3), 0, 1, 4),
-    lambda: ma.integrate(ma.OneHidden(2, 3), torch.zeros(3, 2), 0, 1, 4, gradient="none"),
-    lambda: ma.integrate(ma.OneHidden(2, 3), torch.zeros(3, 2), 0, 1, 0), lambda: ma.MongeAmpereFlow(ma.OneHidden(2, 3), T=0),
-    lambda: ma.sample_spins(torch.zeros(2, 3), torch.zeros(3, 2)), lambda: ma.ising_dual_log_prob(torch.zeros(2, 3), torch.eye(2)),
-    lambda: ma.potential_grad_laplacian(torch.zeros(2, 3), torch.zeros(4, 2), torch.zeros(4), torch.zeros(4)),
-    lambda: ma.variational_free_energy(torch.zeros(3), torch.zeros(4)),
-    lambda: ma.dormand_prince(ma.OneHidden(2, 3), torch.zeros(3, 2), 0.0, 1.0, tol=0),
-])
+@pytest.mark.parametrize(
+    "call",
+    [
+        lambda: ma.OneHidden(0, 3),
+        lambda: ma.OneHidden(2, 3, activation="relu"),
+        lambda: ma.lattice_group(0),
+        lambda: ma.adjacency(1),
+        lambda: ma.dual_coupling(4, T=-1),
+        lambda: ma.log_partition(4, 0),
+        lambda: ma.gaussian_brenier_map(torch.eye(2), torch.eye(3)),
+        lambda: ma.gaussian_brenier_map(-torch.eye(2), torch.eye(2)),
+        lambda: ma.integrate(ma.OneHidden(2, 3), torch.zeros(3), 0, 1, 4),
+        lambda: ma.integrate(ma.OneHidden(2, 3), torch.zeros(3, 2), 0, 1, 4, gradient="none"),
+        lambda: ma.integrate(ma.OneHidden(2, 3), torch.zeros(3, 2), 0, 1, 0),
+        lambda: ma.MongeAmpereFlow(ma.OneHidden(2, 3), T=0),
+        lambda: ma.sample_spins(torch.zeros(2, 3), torch.zeros(3, 2)),
+        lambda: ma.ising_dual_log_prob(torch.zeros(2, 3), torch.eye(2)),
+        lambda: ma.potential_grad_laplacian(torch.zeros(2, 3), torch.zeros(4, 2), torch.zeros(4), torch.zeros(4)),
+        lambda: ma.variational_free_energy(torch.zeros(3), torch.zeros(4)),
+        lambda: ma.dormand_prince(ma.OneHidden(2, 3), torch.zeros(3, 2), 0.0, 1.0, tol=0),
+    ],
+)
 def test_bad_input_is_answered_with_one_sentence(call):
-    with pytest.raises(ValueError, match="got|must|eigenvalue"):
+    with pytest.raises(ValueError, match=r"got|must|eigenvalue"):
         call()
 
 
@@ -325,7 +349,8 @@ def test_potentials_cross_the_boundary_and_bad_ones_are_refused(kind, generator)
     phi = potentials()["softplus" if kind == "OneHidden" else "quadratic"]
     again = boundary.decode(boundary.encode(phi))
     x = points("softplus", generator)
-    assert torch.equal(again.value(x, 0.5), phi.value(x, 0.5)) and not any(p.requires_grad for p in again.parameters())
+    assert torch.equal(again.value(x, 0.5), phi.value(x, 0.5))
+    assert not any(p.requires_grad for p in again.parameters())
     with pytest.raises(ValueError, match="plain"):
         getattr(ma, kind).from_plain({"W": "no"})
 

@@ -43,7 +43,7 @@ def motion(flow: MongeAmpereFlow, points: torch.Tensor, *, frames: int = 21, lim
     """The same as an animation with a slider: points (at least `frames`, batch, 2); no external program needed."""
     from IPython.display import HTML
 
-    side, grid = _grid(limit, 61)
+    _side, grid = _grid(limit, 61)
     chosen = np.linspace(0, len(points) - 1, frames).round().astype(int)
     times = flow.T * chosen / (len(points) - 1)
     densities = [_density(flow, t, grid).reshape(61, 61).T for t in times]
@@ -103,14 +103,19 @@ def _ellipse(S: Array, color: str, style: str) -> Ellipse:
     """Two standard deviations of N(0, S)."""
     values, vectors = np.linalg.eigh(S)
     angle = np.degrees(np.arctan2(vectors[1, 1], vectors[0, 1]))
-    return Ellipse((0, 0), 4 * values[1] ** 0.5, 4 * values[0] ** 0.5, angle=angle, fill=False, ec=color, ls=style, lw=1.5)
+    return Ellipse(
+        (0, 0), 4 * values[1] ** 0.5, 4 * values[0] ** 0.5, angle=angle, fill=False, ec=color, ls=style, lw=1.5
+    )
 
 
 def against_exact(runs: Mapping[str, tuple[float, float, float, float]], free_energy: float, m2: float) -> Figure:
-    """Free energy per site and <m^2> of each run with three-sigma bars: (F, error, m2, error) beside the exact lines."""
+    """Free energy per site and <m^2> of each run, three-sigma bars: (F, error, m2, error) beside the exact lines."""
     figure, axes = new_row(2, (7.6, 3.2))
     labels = list(runs)
-    for ax, column, exact, title in ((axes[0], 0, free_energy, "free energy per site  [$k_BT$]"), (axes[1], 2, m2, r"$\langle m^2\rangle$")):
+    for ax, column, exact, title in (
+        (axes[0], 0, free_energy, "free energy per site  [$k_BT$]"),
+        (axes[1], 2, m2, r"$\langle m^2\rangle$"),
+    ):
         values = np.array([runs[name][column : column + 2] for name in labels])
         ax.errorbar(range(len(labels)), values[:, 0], 3 * values[:, 1], fmt="o", color=MODEL, capsize=3)
         exact_line(exact, f"exact {exact:.4f}", ax=ax)
@@ -135,8 +140,14 @@ def domains(fields: Mapping[str, Array], L: int, *, count: int = 6) -> Figure:
     return figure
 
 
-def losses(traces: Mapping[str, Sequence[float]], floor: float, *, window: int = 20, ylabel: str = "loss - floor  [nats]",
-           ax: Axes | None = None) -> Axes:
+def losses(
+    traces: Mapping[str, Sequence[float]],
+    floor: float,
+    *,
+    window: int = 20,
+    ylabel: str = "loss - floor  [nats]",
+    ax: Axes | None = None,
+) -> Axes:
     """Running means of training losses above the exact floor, on a logarithmic scale; `floor` in the losses' unit."""
     ax = ax or new_axes()
     for name, trace in traces.items():
@@ -155,7 +166,9 @@ def latent_digits(images: Array, before: Array, after: Array) -> Figure:
     left.set_axis_off()
     edges = np.linspace(-4, 4, 61)
     for values, color, label in ((before, BASELINE, "whitened pixels"), (after, MODEL, "latent of the flow")):
-        right.hist(np.clip(values, -4, 4).ravel(), edges, density=True, histtype="step", lw=1.5, color=color, label=label)
+        right.hist(
+            np.clip(values, -4, 4).ravel(), edges, density=True, histtype="step", lw=1.5, color=color, label=label
+        )
     right.plot(edges, np.exp(-(edges**2) / 2) / np.sqrt(2 * np.pi), color=EXACT, ls="--", label="normal")
     right.set(xlabel="coordinate", ylabel="density")
     right.legend(fontsize=8)

@@ -1,4 +1,5 @@
 """Chapter 05: flows along the gradient of a scalar potential, their exact densities, and the Ising model they learn."""
+
 from .adaptive import dormand_prince, torchdiffeq_solve
 from .flow import MongeAmpereFlow, flow_log_prob, integrate, normal_log_density, rk4_step
 from .free_energy import free_energy_gradients, importance, variational_free_energy

@@ -1,4 +1,5 @@
 """Adaptive Dormand-Prince 5(4) steps for the flow; torchdiffeq, where installed, is an optional second opinion."""
+
 from __future__ import annotations
 
 import torch
@@ -19,8 +20,9 @@ TABLEAU = (
 FOURTH = (5179 / 57600, 0.0, 7571 / 16695, 393 / 640, -92097 / 339200, 187 / 2100, 1 / 40)
 
 
-def dormand_prince(potential: Potential, x: Tensor, start: float, end: float, *, tol: float = 1e-6,
-                   max_evaluations: int = 10_000) -> tuple[Tensor, Tensor, int]:
+def dormand_prince(
+    potential: Potential, x: Tensor, start: float, end: float, *, tol: float = 1e-6, max_evaluations: int = 10_000
+) -> tuple[Tensor, Tensor, int]:
     """x(end), ln p(end) - ln p(start) and the evaluations taken, with the step chosen so that the error stays <= tol.
 
     Error of a step: largest over the batch of |5th - 4th order| / (1 + |x|), ln p included. Autograd follows the
@@ -53,8 +55,9 @@ def _attempt(potential: Potential, y: Tensor, t: float, h: float) -> tuple[Tenso
     return at, error
 
 
-def torchdiffeq_solve(potential: Potential, x: Tensor, start: float, end: float, *, tol: float = 1e-6,
-                      method: str = "dopri5") -> tuple[Tensor, Tensor]:
+def torchdiffeq_solve(
+    potential: Potential, x: Tensor, start: float, end: float, *, tol: float = 1e-6, method: str = "dopri5"
+) -> tuple[Tensor, Tensor]:
     """The same two results from torchdiffeq.odeint, an optional peer: ImportError in one sentence without it."""
     try:
         from torchdiffeq import odeint

@@ -1,4 +1,5 @@
 """The flow dx/dt = grad phi, d ln p / dt = -lap phi: fixed-step RK4, adaptive steps, and three ways to its gradient."""
+
 from __future__ import annotations
 
 import math
@@ -30,8 +31,16 @@ def rk4_step(potential: Potential, x: Tensor, log_p: Tensor, t: float, h: float)
     return after, log_after
 
 
-def integrate(potential: Potential, x: Tensor, start: float, end: float, steps: int, *, gradient: str = "backprop",
-              fused: bool = True) -> tuple[Tensor, Tensor]:
+def integrate(
+    potential: Potential,
+    x: Tensor,
+    start: float,
+    end: float,
+    steps: int,
+    *,
+    gradient: str = "backprop",
+    fused: bool = True,
+) -> tuple[Tensor, Tensor]:
     """x(end) (batch, d) and ln p(end) - ln p(start) (batch,) by `steps` RK4 steps; end < start runs backwards.
 
     gradient: backprop keeps every stage; checkpoint keeps only the state before each step and recomputes the rest
@@ -61,8 +70,15 @@ class MongeAmpereFlow(nn.Module):
     steps: RK4 steps, or None for the adaptive solver at tolerance `tol` (values only); gradient: see `integrate`.
     """
 
-    def __init__(self, potential: nn.Module, T: float = 1.0, steps: int | None = 20, *, gradient: str = "backprop",
-                 tol: float = 1e-6):
+    def __init__(
+        self,
+        potential: nn.Module,
+        T: float = 1.0,
+        steps: int | None = 20,
+        *,
+        gradient: str = "backprop",
+        tol: float = 1e-6,
+    ):
         super().__init__()
         if not T > 0:
             raise ValueError(f"T must be positive; got {T}")

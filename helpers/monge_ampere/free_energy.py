@@ -1,4 +1,5 @@
 """The variational free energy L = <E + ln q> >= -ln Z, its gradient in two ways, and what importance weights add."""
+
 from __future__ import annotations
 
 from typing import Protocol
@@ -18,21 +19,25 @@ class Energy(Protocol):
 
 
 def variational_free_energy(log_q: Tensor, energy: Tensor) -> tuple[float, float]:
-    """L = <E(x) + ln q(x)> over x ~ q with its standard error (note Eqs. 45, 46): (batch,), (batch,) -> two floats."""
+    """L = <E(x) + ln q(x)> over x ~ q and its standard error (Eqs. 45, 46): (batch,), (batch,) -> two floats."""
     if log_q.shape != energy.shape or log_q.ndim != 1 or len(log_q) < 2:
-        raise ValueError(f"log_q and energy must be (batch,), batch >= 2; got {tuple(log_q.shape)}, {tuple(energy.shape)}")
+        raise ValueError(
+            f"log_q and energy must be (batch,), batch >= 2; got {tuple(log_q.shape)}, {tuple(energy.shape)}"
+        )
     loss = energy + log_q
     return float(loss.mean()), float(loss.std() / len(loss) ** 0.5)
 
 
 def free_energy_gradients(z: Tensor, mean: Tensor, log_width: Tensor, target: Energy) -> tuple[Tensor, Tensor]:
-    """Per-sample dL/d(mean, log_width) of x = mean + e^log_width z: reparametrised (Eq. 54) and REINFORCE (Eq. 55).
+    """Per-sample dL/d(mean, s) of x = mean + e^s z, s = log_width: reparametrised (Eq. 54) and REINFORCE (Eq. 55).
 
-    z (batch, d) standard normal, mean and log_width (d,) -> two (batch, 2 d). Eq. 54 follows x: dE/dx (1, e^s z) - (0, 1);
+    z (batch, d) standard normal, mean and log_width (d,) -> two (batch, 2 d). Eq. 54 follows x: (E', E' e^s z - 1);
     Eq. 55 weighs E + ln q with the score (z e^-s, z^2 - 1). The batch means agree; the variances do not.
     """
     if z.ndim != 2 or mean.shape != z.shape[1:] or log_width.shape != mean.shape:
-        raise ValueError(f"z (batch, d), mean (d,), log_width (d,); got {[tuple(v.shape) for v in (z, mean, log_width)]}")
+        raise ValueError(
+            f"z (batch, d), mean (d,), log_width (d,); got {[tuple(v.shape) for v in (z, mean, log_width)]}"
+        )
     width = log_width.exp()
     x = mean + width * z
     force = target.gradient(x)

@@ -1,4 +1,5 @@
 """RK4 through a one-hidden-layer potential with its backward pass by hand: two or three products a stage, no tape."""
+
 from __future__ import annotations
 
 from typing import NamedTuple
@@ -40,13 +41,16 @@ class _Sweep:
 
     def __init__(self, lift: Tensor | None, push: Tensor, b: Tensor, c: Tensor, v: Tensor, activation: str):
         self.lift, self.push, self.b, self.c, self.v, self.activation = lift, push, b, c, v, activation
-        self.alpha = 1.0 if activation == "softplus" else 0.0  # f'' = s (alpha - s) + 1 - alpha, f''' = f'' (alpha - 2 s)
+        self.alpha = (
+            1.0 if activation == "softplus" else 0.0
+        )  # f'' = s (alpha - s) + 1 - alpha, f''' = f'' (alpha - 2 s)
 
     def curvature(self, s: Tensor) -> Tensor:
         return torch.addcmul(s, s, s, value=-1) if self.alpha else 1 - s * s
 
-    def forward(self, z: Tensor, t: float, h: float, lap: Tensor | None = None,
-                rate: Tensor | None = None) -> tuple[Tensor, Tensor, Tensor]:
+    def forward(
+        self, z: Tensor, t: float, h: float, lap: Tensor | None = None, rate: Tensor | None = None
+    ) -> tuple[Tensor, Tensor, Tensor]:
         """The next state, the stages' slopes (4, batch, hidden) and states; adds to lap and rate in place.
 
         Without lap only the stages are wanted (a backward pass recomputes them) and the last product is left out.
@@ -71,8 +75,18 @@ class _Sweep:
                 rate.add_(s, alpha=h * weight)
         return after, slopes, states
 
-    def backward(self, bar: Tensor, t: float, h: float, slopes: Tensor, states: Tensor | None, outer: Tensor,
-                 rate_bar: Tensor | None, grads: dict[str, Tensor], lap_bar: Tensor) -> Tensor:
+    def backward(
+        self,
+        bar: Tensor,
+        t: float,
+        h: float,
+        slopes: Tensor,
+        states: Tensor | None,
+        outer: Tensor,
+        rate_bar: Tensor | None,
+        grads: dict[str, Tensor],
+        lap_bar: Tensor,
+    ) -> Tensor:
         """d loss / d state before the step from that after it (bar); adds to the weights' gradients in place."""
         forces, lifted = bar.new_empty(4, *bar.shape), torch.empty_like(slopes)
         total, z_bar = bar.clone(), None

@@ -1,4 +1,5 @@
 """Optimal maps between Gaussians in closed form: the one family where Brenier's theorem can be checked by hand."""
+
 from __future__ import annotations
 
 import torch
@@ -16,7 +17,7 @@ def symmetric_sqrt(S: Tensor) -> Tensor:
 
 
 def gaussian_brenier_map(S0: Tensor, S1: Tensor) -> Tensor:
-    """A = S0^(-1/2) (S0^(1/2) S1 S0^(1/2))^(1/2) S0^(-1/2): x = A z is the gradient of z^T A z / 2 and carries S0 to S1.
+    """A = S0^(-1/2) (S0^(1/2) S1 S0^(1/2))^(1/2) S0^(-1/2): x = A z = grad (z^T A z / 2) carries S0 to S1.
 
     S0, S1: (d, d) covariances, symmetric positive definite -> A (d, d), symmetric positive definite. Of all maps with
     A S0 A^T = S1 it moves the mass least.

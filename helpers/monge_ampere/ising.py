@@ -1,4 +1,5 @@
 """The 2-D Ising model in its continuous (Hubbard-Stratonovich) form, with the exact constants to compare with."""
+
 from __future__ import annotations
 
 import math
@@ -23,7 +24,9 @@ def adjacency(L: int, periodic: bool = True) -> Tensor:
     return torch.kron(ring, one) + torch.kron(one, ring)
 
 
-def dual_coupling(L: int, T: float = CRITICAL_TEMPERATURE, periodic: bool = True, margin: float = 0.1) -> tuple[Tensor, float]:
+def dual_coupling(
+    L: int, T: float = CRITICAL_TEMPERATURE, periodic: bool = True, margin: float = 0.1
+) -> tuple[Tensor, float]:
     """K = A / T + alpha 1 with alpha = margin - lambda_min(A / T), so that K is positive: (L*L, L*L) float64, alpha.
 
     alpha only shifts s^T K s by the constant alpha N: the spins do not feel it.

@@ -1,4 +1,5 @@
-"""Training: variational free energy (reverse KL) and density estimation (forward KL), with Adam on a cosine schedule."""
+"""Training: variational free energy (reverse KL) and density estimation (forward KL), Adam on a cosine schedule."""
+
 from __future__ import annotations
 
 from collections.abc import Callable
@@ -11,8 +12,15 @@ from helpers.training import progress
 from .flow import MongeAmpereFlow
 
 
-def train(flow: MongeAmpereFlow, loss_of: Callable[[], Tensor], *, iterations: int, lr: float = 1e-2,
-          clip: float = 10.0, description: str = "loss") -> list[float]:
+def train(
+    flow: MongeAmpereFlow,
+    loss_of: Callable[[], Tensor],
+    *,
+    iterations: int,
+    lr: float = 1e-2,
+    clip: float = 10.0,
+    description: str = "loss",
+) -> list[float]:
     """Minimise a stochastic scalar loss over the weights of flow; returns the loss of every iteration.
 
     Learning rate lr (1 + cos(pi n / iterations)) / 2, gradient norm clipped at `clip`. RuntimeError when the loss stops
@@ -38,8 +46,9 @@ def train(flow: MongeAmpereFlow, loss_of: Callable[[], Tensor], *, iterations: i
     return losses
 
 
-def reverse_loss(flow: MongeAmpereFlow, energy: Callable[[Tensor], Tensor], batch: int, dim: int,
-                 generator: torch.Generator) -> Callable[[], Tensor]:
+def reverse_loss(
+    flow: MongeAmpereFlow, energy: Callable[[Tensor], Tensor], batch: int, dim: int, generator: torch.Generator
+) -> Callable[[], Tensor]:
     """Draws a fresh batch and returns <E(x) + ln q(x)> (note Eq. 45), differentiable through the samples (Eq. 54)."""
     like = next(flow.parameters())
 
@@ -56,8 +65,14 @@ def forward_loss(flow: MongeAmpereFlow, data: Callable[[], Tensor]) -> Callable[
     return lambda: -flow.log_prob(data()).mean()
 
 
-def samples(flow: MongeAmpereFlow, count: int, dim: int, generator: torch.Generator, chunk: int = 4096,
-            dtype: torch.dtype = torch.float64) -> tuple[Tensor, Tensor]:
+def samples(
+    flow: MongeAmpereFlow,
+    count: int,
+    dim: int,
+    generator: torch.Generator,
+    chunk: int = 4096,
+    dtype: torch.dtype = torch.float64,
+) -> tuple[Tensor, Tensor]:
     """x (count, dim) and ln q(x) (count,) without gradients, in `dtype` and in chunks."""
     like = next(flow.parameters())
     drawn = []

@@ -1,6 +1,8 @@
 """Scalar potentials phi(x, t) with exact gradient and Laplacian: one hidden layer, deep, symmetrised, quadratic."""
+
 from __future__ import annotations
 
+import itertools
 from typing import NamedTuple, Protocol
 
 import torch
@@ -43,7 +45,7 @@ def value_of(u: Tensor, activation: str) -> Tensor:
 
 
 def potential_grad_laplacian(x: Tensor, W: Tensor, b: Tensor, a: Tensor) -> tuple[Tensor, Tensor]:
-    """grad phi = W^T (a sigma(u)), lap phi = sum_j a_j |W_j|^2 sigma'(u_j), u = W x + b, of phi = sum_j a_j softplus(u_j).
+    """grad phi = W^T (a sigma(u)), lap phi = sum_j a_j |W_j|^2 sigma'(u_j), phi = sum_j a_j softplus(u_j), u = Wx + b.
 
     x (batch, d), W (hidden, d), b and a (hidden,) -> (batch, d), (batch,). arXiv:1809.10188.
     """
@@ -67,8 +69,18 @@ class OneHidden(nn.Module):
     scale: width of the initial a; dtype float64 by default. Closed forms of arXiv:1809.10188.
     """
 
-    def __init__(self, dim: int, hidden: int, *, activation: str = "softplus", bias: bool = True, time: bool = False,
-                 scale: float = 1.0, generator: torch.Generator | None = None, dtype: torch.dtype = torch.float64):
+    def __init__(
+        self,
+        dim: int,
+        hidden: int,
+        *,
+        activation: str = "softplus",
+        bias: bool = True,
+        time: bool = False,
+        scale: float = 1.0,
+        generator: torch.Generator | None = None,
+        dtype: torch.dtype = torch.float64,
+    ):
         super().__init__()
         _check_sizes(activation, dim=dim, hidden=hidden)
         self.activation = activation
@@ -117,11 +129,29 @@ class Convolutional(OneHidden):
     x -> -x (ln cosh without bias has it anyway). b_f + c_f t when time is set.
     """
 
-    def __init__(self, group: Tensor, filters: int, *, activation: str = "softplus", bias: bool = True,
-                 time: bool = False, flip: bool = True, scale: float = 1.0, generator: torch.Generator | None = None,
-                 dtype: torch.dtype = torch.float64):
-        super().__init__(group.shape[1], filters, activation=activation, bias=bias, time=time, scale=scale,
-                         generator=generator, dtype=dtype)
+    def __init__(
+        self,
+        group: Tensor,
+        filters: int,
+        *,
+        activation: str = "softplus",
+        bias: bool = True,
+        time: bool = False,
+        flip: bool = True,
+        scale: float = 1.0,
+        generator: torch.Generator | None = None,
+        dtype: torch.dtype = torch.float64,
+    ):
+        super().__init__(
+            group.shape[1],
+            filters,
+            activation=activation,
+            bias=bias,
+            time=time,
+            scale=scale,
+            generator=generator,
+            dtype=dtype,
+        )
         self.register_buffer("group", group)
         self.flip = flip
 
@@ -143,14 +173,23 @@ class Deep(nn.Module):
     J -> f' J, so no second backward pass is taken. The cost is that of dim evaluations.
     """
 
-    def __init__(self, sizes: tuple[int, ...], *, activation: str = "softplus", time: bool = False, scale: float = 0.1,
-                 generator: torch.Generator | None = None, dtype: torch.dtype = torch.float64):
+    def __init__(
+        self,
+        sizes: tuple[int, ...],
+        *,
+        activation: str = "softplus",
+        time: bool = False,
+        scale: float = 0.1,
+        generator: torch.Generator | None = None,
+        dtype: torch.dtype = torch.float64,
+    ):
         super().__init__()
         _check_sizes(activation, **{f"sizes[{i}]": n for i, n in enumerate(sizes)})
         self.activation, self.time = activation, time
         widths = (sizes[0] + time, *sizes[1:])
-        self.W = nn.ParameterList(torch.randn(m, n, generator=generator, dtype=dtype) / n**0.5
-                                  for n, m in zip(widths[:-1], widths[1:], strict=True))
+        self.W = nn.ParameterList(
+            torch.randn(m, n, generator=generator, dtype=dtype) / n**0.5 for n, m in itertools.pairwise(widths)
+        )
         self.b = nn.ParameterList(torch.randn(m, generator=generator, dtype=dtype) for m in widths[1:])
         self.w = nn.Parameter(scale * torch.randn(widths[-1], generator=generator, dtype=dtype) / widths[-1] ** 0.5)
 
@@ -178,7 +217,7 @@ class Deep(nn.Module):
 
 
 class Quadratic(nn.Module):
-    """phi(x, t) = x^T (A + t B) x / 2 with symmetric A, B (d, d): the flow is linear, so everything is known exactly."""
+    """phi(x, t) = x^T (A + t B) x / 2 with symmetric A, B (d, d): the flow is linear, all is known exactly."""
 
     def __init__(self, A: Tensor, B: Tensor | None = None):
         super().__init__()

@@ -1,4 +1,5 @@
 """Symmetries of the periodic square lattice, and potentials made invariant under them."""
+
 from __future__ import annotations
 
 import torch

@@ -1,4 +1,5 @@
 """Two-dimensional targets with known normalisation: Ring2D, Ring5, two Gaussians and a pair of blobs."""
+
 from __future__ import annotations
 
 from collections.abc import Callable
@@ -9,7 +10,7 @@ from torch import Tensor
 
 
 class Quartic:
-    """E(x) = sum_i stiffness x_i^2 / 2 + quartic x_i^4 / 4, with its gradient: an energy that can cross to a checker."""
+    """E(x) = sum_i stiffness x_i^2 / 2 + quartic x_i^4 / 4, and its gradient: an energy that can cross to a checker."""
 
     def __init__(self, stiffness: float, quartic: float):
         if not isinstance(stiffness, float) or not isinstance(quartic, float) or not quartic >= 0:
