@@ -6,7 +6,7 @@
     networks         the perceptrons that steer them
     model            Flow, nice, real_nvp, maf, and their training
     targets          five densities of the plane with exact entropies, and a bound for volume-preserving flows
-    images           dequantisation, logit space, bits per dimension
+    images           dequantisation, logit space, histograms, bits per dimension
     experiments      what the chapter trains: the plane targets and MNIST
 
 >>> import torch
@@ -42,7 +42,7 @@ from helpers.flows.experiments import (
     plane_recipe,
     whitening,
 )
-from helpers.flows.images import bits_per_dim, dequantise, from_logit, to_logit
+from helpers.flows.images import Histogram, bits_per_dim, dequantise, from_logit, to_logit
 from helpers.flows.model import (
     Flow,
     History,
