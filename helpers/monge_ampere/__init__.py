@@ -1,6 +1,17 @@
 """Chapter 05: flows along the gradient of a scalar potential, their exact densities, and the Ising model they learn."""
 
 from .adaptive import dormand_prince, torchdiffeq_solve
+from .experiments import (
+    digit_recipe,
+    from_logits,
+    ising_recipe,
+    learn_digits,
+    learn_ising,
+    learn_target,
+    plane_recipe,
+    to_logits,
+    whitening,
+)
 from .flow import MongeAmpereFlow, flow_log_prob, integrate, normal_log_density, rk4_step
 from .free_energy import free_energy_gradients, importance, variational_free_energy
 from .gaussian import gaussian_brenier_map, symmetric_sqrt, transport_cost
