@@ -527,10 +527,12 @@ def _enumerated(a: Array, b: Array, W: Array) -> float:
     half = 2.0 * ((np.arange(1024)[:, None] >> np.arange(9, -1, -1)) & 1) - 1
     left, right = (half @ np.vstack([W, a])[:, s].T for s in (slice(0, 10), slice(10, 20)))
     left[:, :-1] += b
-    log_psi = np.empty(len(bits), complex)
-    for part in np.array_split(np.arange(len(bits)), 64):
-        theta = left[bits[part] >> 10] + right[bits[part] & 1023]
-        z = np.where(theta[:, :-1].real < 0, -theta[:, :-1], theta[:, :-1])
-        log_psi[part] = theta[:, -1] + z.sum(axis=1) + np.log(np.prod(1 + np.exp(-2 * z), axis=1))
+    left, right = np.exp(left), np.exp(right)
+    log_psi = np.zeros(len(bits), complex)
+    for part in np.array_split(np.arange(len(bits)), 256):
+        growth = left[bits[part] >> 10] * right[bits[part] & 1023]  # exp(theta), and exp(a.x) in the last column
+        cosh = growth[:, :-1] + 1 / growth[:, :-1]
+        for factor in (growth[:, -1:], *np.array_split(cosh, 4, axis=1)):
+            log_psi[part] += np.log(factor.prod(axis=1))
     psi = np.exp(log_psi - log_psi.real.max())
     return float(np.vdot(psi, H @ psi).real / np.vdot(psi, psi).real)

@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 
+import matplotlib.pyplot as plt
 import numpy as np
 from matplotlib.axes import Axes
 from torch import Tensor
@@ -30,6 +31,25 @@ def energy_trace(steps: Sequence, sites: int, exact: float | None = None, *, ax:
     side.set_ylabel("variance of $E_{loc}$ per site  [$J_1^2$]", color=ACCENT)
     side.grid(False)
     return ax
+
+
+class LiveEnergy:
+    """An energy_trace that redraws itself below a notebook cell: call it with the steps so far."""
+
+    def __init__(self, sites: int, exact: float | None = None, title: str = "") -> None:
+        self.sites, self.exact, self.title, self.handle = sites, exact, title, None
+
+    def __call__(self, steps: Sequence) -> None:
+        """Draw the steps so far, in the place of the last drawing."""
+        from IPython.display import display  # notebooks have it; helpers does not need it elsewhere
+
+        ax = energy_trace(steps, self.sites, self.exact)
+        ax.set_title(self.title)
+        if self.handle is None:
+            self.handle = display(ax.figure, display_id=True)
+        else:
+            self.handle.update(ax.figure)
+        plt.close(ax.figure)
 
 
 def variance_against_error(
@@ -120,4 +140,15 @@ def autocorrelation_function(rho: Tensor, *, ax: Axes | None = None) -> Axes:
     ax.plot(np.arange(len(rho)), np.asarray(rho), "o-", ms=3, color=MODEL)
     ax.axhline(0, color=EXACT, ls="--", lw=1)
     ax.set(xlabel="lag  [sweeps]", ylabel="autocorrelation of $E_{loc}$")
+    return ax
+
+
+def sign_rule_weight(J2: Sequence[float], weights: dict[str, Sequence[float]], *, ax: Axes | None = None) -> Axes:
+    """Share of the exact ground state's probability that obeys a sign rule against J2, one curve per rule."""
+    ax = ax or new_axes()
+    for (name, weight), color in zip(weights.items(), (MODEL, ACCENT, BASELINE), strict=False):
+        ax.plot(J2, weight, "o-", ms=3, color=color, label=name)
+    ax.axvline(0.5, color=EXACT, ls="--", lw=1)
+    ax.set(xlabel="$J_2/J_1$", ylabel="probability that obeys the rule", ylim=(0.45, 1.02))
+    ax.legend()
     return ax

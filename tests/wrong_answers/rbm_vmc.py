@@ -537,3 +537,49 @@ wrong("binned_error", "root is missing", lambda x, k: bins_of(x, k).var() / (len
 wrong("binned_error", "incomplete bin", bins_with_rest)
 
 # --------------------------------------------------------------------------------------------------------- challenge
+
+FILTERS = """
+    -.007+.052j -.006+.062j -.003+.069j -.002+.081j -.001+.089j .001+.106j -.005+.12j .007+.173j .008+.171j -.03+.148j
+    .185-.3j -.145-.42j -.005-.127j -.007-.068j -.005-.026j -.007+.001j -.009+.019j -.007+.032j -.007+.037j -.007+.047j
+    .082+.024j .012-.017j -.027-.076j -.017-.117j -.012-.139j .009-.178j .012-.156j .006-.13j .005-.059j -.004-.022j
+    -.005+.01j .001+.021j -.003+.017j .006+.02j .006+.041j .015+.081j .006+.164j .033+.232j .004+.23j -.127+.183j"""
+
+
+def shared(sign=1.0, units=40, spread=1.0, sublattice=0, mirror=False):
+    """Two filters, every translation of each; the sign rule sits in the visible layer."""
+    filters = sign * spread * np.array(FILTERS.split(), dtype=complex).reshape(2, 20)
+    filters = filters[:, ::-1] if mirror else filters
+    W = np.concatenate([[np.roll(f, k) for k in range(20)] for f in filters])[:units]
+    return 0.5j * np.pi * (np.arange(20) % 2 == sublattice), np.zeros(len(W), complex), W
+
+
+def without_sign():
+    a, b, W = shared()
+    return 0 * a, b, W
+
+
+def not_rolled():
+    a, b, W = shared()
+    return a, b[:2], W[[0, 20]]
+
+
+def too_many_units():
+    a, b, W = shared()
+    return a, np.tile(b, 3), np.tile(W, (3, 1)) / 3
+
+
+right("challenge", shared, name="two_filters")
+right("challenge", lambda: shared(sign=-1.0, sublattice=1), name="other_sublattice")
+right(
+    "challenge",
+    lambda: [torch.from_numpy(part.copy()) for part in shared(mirror=True)],
+    name="mirror",
+)
+wrong("challenge", "sign structure", without_sign)
+wrong("challenge", "off by a relative", not_rolled)
+wrong("challenge", "hidden units", too_many_units)
+wrong("challenge", "off by a relative", lambda: shared(spread=0.0), name="signs_only")
+wrong("challenge", "off by a relative", lambda: shared(spread=1.2), name="weights_too_large")
+wrong("challenge", "off by a relative", lambda: shared(units=20), name="one_filter")
+wrong("challenge", "weights should have shape", lambda: (*shared()[:2], shared()[2].T), name="transposed")
+wrong("challenge", "3 values", lambda: shared()[2], name="weights_only")
