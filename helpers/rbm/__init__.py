@@ -27,7 +27,7 @@ from .partition import (
     log_likelihood,
     schedule,
 )
-from .recipes import Journal, Recipe, held_out, mean_image_log_likelihood, recipe, train
+from .recipes import Journal, Recipe, held_out, long_schedule, mean_image_log_likelihood, recipe, train
 from .restoration import (
     clamped_chains,
     clamped_log_z,

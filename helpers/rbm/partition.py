@@ -74,20 +74,38 @@ def schedule(*segments: tuple[float, int]) -> Tensor:
 def anneal(model: RBM, base: Tensor, rows: int, betas: Tensor, generator: Rng) -> Tensor:
     """Log weights of AIS chains from independent pixels of log-odds `base` to the machine; returns (rows,) float64.
 
-    Intermediate p_k(v) ~ exp((1 - beta) base.v + beta a.v) prod_j (1 + exp(beta (v.W_j + b_j))).  base: (visible,) or
-    (rows, visible); model.b may be (rows, hidden).  Chains run in the dtype of W, weights are added up in float64.
+    Rungs p_k(v, h) ~ exp((1 - beta) base.v + beta (a.v + b.h + v.W.h)).  The weights use whichever side is left when
+    the larger one is summed out: that removes most of their noise.  base: (visible,) or (rows, visible), model.b may be
+    (rows, hidden).  Chains run in the dtype of W, weights are added up in float64.
     """
-    W, a, b = model
-    v = bernoulli(torch.sigmoid(base).expand(rows, -1), generator)
-    weights = torch.zeros(rows, dtype=torch.float64, device=W.device)
-    steps = betas.tolist()
-    for old, new in itertools.pairwise(steps):
-        field = v @ W + b
-        change = softplus(new * field).sum(-1) - softplus(old * field).sum(-1)
-        weights += change + (new - old) * ((v * (a - base)).sum(-1))
-        h = bernoulli(torch.sigmoid(new * field), generator)
-        v = bernoulli(torch.sigmoid((1 - new) * base + new * (h @ W.T + a)), generator)
+    walk_hidden = model.W.shape[0] > model.W.shape[1]
+    step = _hidden_work if walk_hidden else _visible_work
+    first = torch.zeros_like(model.b) if walk_hidden else base
+    state = bernoulli(torch.sigmoid(first).expand(rows, -1), generator)
+    weights = torch.zeros(rows, dtype=torch.float64, device=model.W.device)
+    for old, new in itertools.pairwise(betas.tolist()):
+        work, state = step(state, model, base, old, new, generator)
+        weights += work
     return weights
+
+
+def _visible_work(v: Tensor, model: RBM, base: Tensor, old: float, new: float, generator: Rng) -> tuple[Tensor, Tensor]:
+    """ln p_new(v) - ln p_old(v) with h summed out, and the next v by one sweep at the new temperature."""
+    W, a, b = model
+    field = v @ W + b
+    work = softplus(new * field).sum(-1) - softplus(old * field).sum(-1) + (new - old) * (v * (a - base)).sum(-1)
+    h = bernoulli(torch.sigmoid(new * field), generator)
+    return work, bernoulli(torch.sigmoid((1 - new) * base + new * (h @ W.T + a)), generator)
+
+
+def _hidden_work(h: Tensor, model: RBM, base: Tensor, old: float, new: float, generator: Rng) -> tuple[Tensor, Tensor]:
+    """ln p_new(h) - ln p_old(h) with v summed out, and the next h by one sweep at the new temperature."""
+    W, a, b = model
+    pull = h @ W.T + (a - base)
+    field = base + new * pull
+    work = softplus(field).sum(-1) - softplus(base + old * pull).sum(-1) + (new - old) * (h * b).sum(-1)
+    v = bernoulli(torch.sigmoid(field), generator)
+    return work, bernoulli(torch.sigmoid(new * (v @ W + b)), generator)
 
 
 def ais_log_z(model: RBM, betas: Tensor, generator: Rng, *, chains: int = 100, base: Tensor | None = None) -> Annealed:

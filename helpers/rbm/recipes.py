@@ -16,7 +16,7 @@ from .training import Plan, binarise, cd_loss, fit, pixel_means
 
 
 class Recipe(NamedTuple):
-    """Sizes of one run: training digits, hidden units, the plan, and the temperatures of the AIS that judges it."""
+    """Sizes of one run: training digits, hidden units, the plan, and the temperatures of the AIS that watches it."""
 
     digits: int
     hidden: int
@@ -30,12 +30,7 @@ def recipe(profile: str, *, persistent: bool = True) -> Recipe:
     `quick` is a sketch; `class` is about a minute of one core; `paper` about four.
     """
     digits, hidden = setting(profile, 6_000, 60_000), setting(profile, 100, 500)
-    betas = setting(
-        profile,
-        schedule((0.5, 50), (1.0, 250)),
-        schedule((0.5, 100), (0.9, 900), (1.0, 2_000)),
-        schedule((0.5, 500), (0.9, 4_000), (1.0, 10_000)),
-    )
+    betas = setting(profile, schedule((1.0, 200)), schedule((0.5, 100), (0.9, 400), (1.0, 500)))
     plan = Plan(epochs=setting(profile, 8, 15, 45), batch=100, rate=0.2, chains=100, average=0.3)
     usual = Plan(epochs=setting(profile, 4, 8), batch=64, rate=0.1, decay=False, centred=False)
     return Recipe(digits, hidden, plan if persistent else usual, betas)
@@ -45,6 +40,16 @@ def start(images: Tensor, hidden: int, seed: int, *, flat: bool = False) -> RBM:
     """A fresh machine that already knows the mean image, or with `flat` nothing at all; images (n, visible)."""
     generator = torch.Generator(images.device).manual_seed(seed)
     return create(images.shape[1], hidden, generator, mean=None if flat else pixel_means(images))
+
+
+def long_schedule(profile: str) -> Tensor:
+    """Temperatures for the number that is reported; in `paper` those of Salakhutdinov and Murray, 14,500 of them."""
+    return setting(
+        profile,
+        schedule((0.5, 50), (1.0, 350)),
+        schedule((0.5, 100), (0.9, 900), (1.0, 2_000)),
+        schedule((0.5, 500), (0.9, 4_000), (1.0, 10_000)),
+    )
 
 
 class Journal:
@@ -84,7 +89,7 @@ def train(images: Tensor, chosen: Recipe, seed: int, *, journal: Journal | None 
 
 
 def mean_image_log_likelihood(digits: Tensor, train: Tensor) -> float:
-    """ln p of digits (n, visible) if every pixel were independent with its mean: the score of no correlations at all."""
+    """ln p of digits (n, visible) if pixels were independent with their means: the score of no correlation at all."""
     p = pixel_means(train).to(digits).clamp(1e-3, 1 - 1e-3)
     return float((digits @ p.log() + (1 - digits) @ (1 - p).log()).double().mean())
 

@@ -1,0 +1,118 @@
+"""The long results of chapter 03, one command each; run from the root: python benchmarks/rbm_results.py WHAT.
+
+pocket      train the small machine that helpers ships, helpers/rbm/pocket.npz
+ais         AIS against exact ln Z on trained machines of 10, 15 and 20 hidden units, ten seeds each
+class       train as the notebook does in `class`, judge by the long AIS; keeps the machine in --keep
+paper       the same in `paper`
+contest     restore 1,000 test digits with the machine in --keep, against its rivals
+"""
+
+from __future__ import annotations
+
+import argparse
+import time
+from importlib.resources import files
+from pathlib import Path
+
+import numpy as np
+import torch
+
+from helpers import data, rbm
+from helpers.rbm.training import pixel_means
+
+LONG = rbm.long_schedule("paper")
+
+
+def digits() -> tuple[torch.Tensor, torch.Tensor, torch.Tensor, torch.Tensor]:
+    """Training images (60000, 784) uint8 and labels, test images binarised once, and their labels."""
+    mnist = data.mnist()
+    flat = [torch.tensor(images.reshape(-1, 784)) for images in (mnist.train_images, mnist.test_images)]
+    labels = [torch.tensor(x) for x in (mnist.train_labels, mnist.test_labels)]
+    return flat[0], labels[0], rbm.held_out(flat[1], seed=99), labels[1]
+
+
+def fast(seed: int) -> np.random.Generator:
+    """numpy's SFC64, the cheapest source of random float32."""
+    return np.random.Generator(np.random.SFC64(seed))
+
+
+def pocket() -> None:
+    """12 epochs of PCD-1, 64 hidden units, kept in float16."""
+    plan = rbm.Plan(epochs=12, batch=100, rate=0.1, chains=100, average=0.3)
+    model = rbm.train(digits()[0], rbm.Recipe(60_000, 64, plan, LONG), 0)
+    target = files("helpers.rbm").joinpath("pocket.npz")
+    np.savez(str(target), **{name: part.numpy().astype(np.float16) for name, part in zip("Wab", model, strict=True)})
+
+
+def ais() -> None:
+    """Errors of ln Z in nats, and how many of ten seeds lie within three standard errors."""
+    images = digits()[0]
+    base = rbm.log_odds(pixel_means(images))
+    betas = rbm.schedule((0.5, 100), (1.0, 900))
+    print("| hidden | exact ln Z | mean error | largest error | standard error | z of ten seeds |")
+    print("|---|---|---|---|---|---|")
+    for hidden in (10, 15, 20):
+        plan = rbm.Plan(epochs=3, batch=100, rate=0.1, chains=100, average=0.3)
+        model = rbm.train(images, rbm.Recipe(60_000, hidden, plan, betas), hidden)
+        exact = float(rbm.exact_log_z(*model))
+        runs = [rbm.ais_log_z(model, betas, fast(seed), chains=100, base=base) for seed in range(10)]
+        errors, bars = (torch.stack([getattr(r, k).double() for r in runs]) for k in ("log_z", "error"))
+        errors -= exact
+        z = ", ".join(f"{x:+.1f}" for x in errors / bars)
+        print(
+            f"| {hidden} | {exact:.3f} | {errors.mean():+.4f} | {errors.abs().max():.4f} | {bars.mean():.4f} | {z} |",
+            flush=True,
+        )
+
+
+def trained(profile: str, keep: Path) -> None:
+    """Train, say what it cost, and judge on all 10,000 test digits."""
+    images, _, test, _ = digits()
+    wall, cpu = time.perf_counter(), time.process_time()
+    model = rbm.train(images, rbm.recipe(profile), 1)
+    print(f"{profile}: {time.perf_counter() - wall:.0f} s wall, {time.process_time() - cpu:.0f} CPU s,", end=" ")
+    print(f"{torch.get_num_threads()} threads", flush=True)
+    torch.save(tuple(model), keep)
+    z = rbm.ais_log_z(model, LONG, fast(2), base=rbm.log_odds(pixel_means(images).float()))
+    mean = rbm.mean_and_error(rbm.log_likelihood(test, model, z.log_z))
+    print(f"test ln p {mean[0]:.2f} +- {mean[1]:.2f} (digits) +- {float(z.error):.2f} (AIS), ln Z {float(z.log_z):.2f}")
+    floor = rbm.mean_image_log_likelihood(test, images)
+    print(f"chains that count {float(z.effective):.0f} of 100; independent pixels {floor:.2f}")
+
+
+def contest(keep: Path, count: int = 1_000) -> None:
+    """The large machine by clamped AIS, a small one exactly, and three rivals."""
+    images, labels, test, test_labels = digits()
+    truth, known = test[:count], rbm.top_half_lost()
+    reader = rbm.train_reader(images, labels, torch.Generator().manual_seed(3))
+    entries = rbm.rivals(truth, known, images, fast(4))
+    small = rbm.train(images, rbm.Recipe(60_000, 16, rbm.Plan(epochs=5, batch=100, rate=0.1, chains=100), LONG), 5)
+    entries["RBM, 16 hidden, exact"], _ = rbm.machine(truth, known, small, fast(6))
+    large = rbm.RBM(*torch.load(keep))
+    betas = rbm.schedule((0.5, 100), (1.0, 400))
+    entries["RBM, 500 hidden, AIS"], error = rbm.machine(
+        truth, known, large, fast(7), betas=betas, sweeps=300, chains=8
+    )
+    rbm.print_table(rbm.table(entries, truth, known, test_labels[:count], reader))
+    print(f"mean AIS error of one digit's ln Z: {float(error.mean()):.3f} nats, largest {float(error.max()):.3f}")
+
+
+def main() -> None:
+    """Read the command line."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("what", choices=("pocket", "ais", "class", "paper", "contest"))
+    parser.add_argument("--keep", type=Path, default=Path("rbm_class.pt"), help="where the trained machine is kept")
+    chosen = parser.parse_args()
+    match chosen.what:
+        case "pocket":
+            pocket()
+        case "ais":
+            ais()
+        case "contest":
+            contest(chosen.keep)
+        case profile:
+            trained(profile, chosen.keep)
+
+
+if __name__ == "__main__":
+    main()
