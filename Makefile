@@ -20,12 +20,12 @@ test: set-up  ## all tests; TEST_ARGS="tests/test_vmc.py -x" narrows them
 	@$(BIN)/python -m pytest $(TEST_ARGS)
 
 stress: set-up  ## the long tests too: papermill in class, 50 seeds for every check
-	@$(BIN)/python -m pytest -m "slow or not slow" $(TEST_ARGS)
+	@COURSE_SEEDS=50 $(BIN)/python -m pytest -m "slow or not slow" $(TEST_ARGS)
 
 release: set-up  ## notebooks/ from solutions/
 	@$(BIN)/python -m grading.release $(CHAPTER)
 
-grade: set-up  ## CHAPTER=01_computation_graph: its zips in downloaded/ to grades.csv and feedback/
+grade: release  ## CHAPTER=01_computation_graph: its zips in downloaded/ to grades.csv and feedback/
 	@for step in "zip_collect --force" "autograde --create" generate_feedback; do $(BIN)/nbgrader $$step $(CHAPTER) || exit 1; done; $(BIN)/nbgrader export
 
 bench: set-up  ## the side-by-side measurements; each writes one table into benchmarks/results
