@@ -238,7 +238,7 @@ def test_a_dimer_product_is_an_rbm_and_an_exact_eigenstate():
 def test_fast_sampler_reaches_psi_squared_from_anywhere(kind):
     model, basis = ansatz(kind, scale=0.15), spins.sector(8)
     state, acceptance = vmc.sweep(
-        vmc.random_spins(5000, 8, generator(3)), model, spins.chain(8, 0.3).pairs, generator(4), 25
+        vmc.random_spins(2000, 8, generator(3)), model, spins.chain(8, 0.3).pairs, generator(4), 25
     )
     assert chi_square_sigma(counts(state.spins, basis), table(model).abs() ** 2) < 6
     assert 0.05 < acceptance < 1
