@@ -1,7 +1,10 @@
 """nbgrader's settings: solutions/ is its source, notebooks/ its release; grading/ plugs in where nbgrader is too trusting."""
 
+import atexit
 import os
+import shutil
 import sys
+import tempfile
 from pathlib import Path
 
 from nbgrader import preprocessors as stock
@@ -38,7 +41,8 @@ c.GenerateAssignment.preprocessors = [
 
 # submissions as alice_2026-11-21-10-00-00_computation_graph.ipynb, matched against the full path
 c.FileNameCollectorPlugin.named_regexp = r".*/(?P<student_id>[^/_]+)_(?P<timestamp>[0-9\-]+)_(?P<file_id>[^/]+)"
-c.Execute.timeout = 120
+c.Execute.timeout = 300  # seconds for one cell
+c.Execute.startup_timeout = 120
 c.Autograde.autograde_preprocessors = [
     stock.Execute,
     StrictResults,
@@ -47,5 +51,7 @@ c.Autograde.autograde_preprocessors = [
     stock.AssignLatePenalties,
     stock.CheckCellMetadata,
 ]
-if os.name == "posix" and sys.platform != "darwin":
-    c.KernelManager.transport = "ipc"  # no open ports, and no warning about them in every log
+if os.name == "posix":  # kernels talk over files that only we can read, instead of open ports
+    sockets = tempfile.mkdtemp(prefix="nbgrader-")
+    atexit.register(shutil.rmtree, sockets, ignore_errors=True)
+    c.KernelManager.transport, c.KernelManager.ip = "ipc", f"{sockets}/kernel"

@@ -1,8 +1,8 @@
 """Make `notebooks/` from `solutions/`: tidy each source, then let nbgrader cut the answers out.
 
-    python -m grading.release                       all chapters
-    python -m grading.release 01_computation_graph  one chapter
-    python -m grading.release --outputs             first run the solutions and renew the outputs of marked cells
+python -m grading.release                       all chapters
+python -m grading.release 01_computation_graph  one chapter
+python -m grading.release --outputs             first run the solutions and renew the outputs of marked cells
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ def chapters(root: Path = ROOT) -> list[str]:
 
 
 def notebook_path(folder: str, chapter: str, root: Path = ROOT) -> Path:
-    """The notebook of `chapter` under `folder` ("solutions" or "notebooks"): named after the chapter without its number."""
+    """The notebook of `chapter` under "solutions" or "notebooks": named after the chapter without its number."""
     return root / folder / chapter / f"{chapter.partition('_')[2]}.ipynb"
 
 

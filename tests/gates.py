@@ -19,14 +19,14 @@ from nbformat import NotebookNode
 from grading.release import MARK, ROOT, marked, notebook_path
 from helpers.checks.laws import NOT_WRITTEN
 
-LONGEST_CELL = 30
+LONGEST_CELL, LONGEST_LINE = 30, 100  # what a laptop shows without scrolling
 QUICK = {**os.environ, "COURSE_PROFILE": "quick", "COURSE_DEVICE": "cpu", "OMP_NUM_THREADS": "2"}
 SOLUTION = re.compile(r"### BEGIN SOLUTION\n(.*?)### END SOLUTION", re.DOTALL)
 MARK_SCHEME = re.compile(r"=== BEGIN MARK SCHEME ===\n(.*?)=== END MARK SCHEME ===", re.DOTALL)
 
 
 def kind(cell: NotebookNode) -> str:
-    """"answer", "check", "manual", "demo" or "plain"."""
+    """ "answer", "check", "manual", "demo" or "plain"."""
     role = cell.metadata.get("nbgrader", {})
     if role.get("solution"):
         return "manual" if role.get("grade") else "answer"
@@ -67,6 +67,8 @@ def _cell_complaints(cell: NotebookNode, solution: bool) -> Iterator[str]:
         return
     if len(cell.source.splitlines()) > LONGEST_CELL:
         yield f"more than {LONGEST_CELL} lines"
+    if longest := max((line for line in cell.source.splitlines() if len(line) > LONGEST_LINE), key=len, default=""):
+        yield f"a line of more than {LONGEST_LINE} characters: {longest.strip()[:40]}..."
     if marked(cell) and solution:
         if not cell.outputs or cell.execution_count is None:
             yield "is marked but keeps no output and count: nbval would skip it (python -m grading.release --outputs)"
@@ -81,7 +83,8 @@ def names(nb: NotebookNode) -> list[str]:
     for cell in code(nb):
         used, bound = _used(cell), _bound(cell)
         if kind(cell) not in ("answer", "check"):
-            complaints += [f"{cell.id}: uses the student's {name}" for name in sorted((used | bound) & bound_by_answers)]
+            students = sorted((used | bound) & bound_by_answers)
+            complaints += [f"{cell.id}: uses the student's {name}" for name in students]
         if kind(cell) != "demo":
             from_demo = {name for name in used - bound if binder.get(name) == "demo"}
             complaints += [f"{cell.id}: uses {name}, which only a demo cell binds" for name in sorted(from_demo)]
@@ -119,7 +122,7 @@ def points(nb: NotebookNode, chapter: str) -> list[str]:
             name = re.fullmatch(r"check\.(\w+)\(.*\)", cell.source.strip(), re.DOTALL)
             check = getattr(checks, name[1], None) if name else None
             if check is None or check.points != role["points"]:
-                complaints.append(f"{cell.id}: should call one check of {checks.__name__} worth {role['points']} points")
+                complaints.append(f"{cell.id}: should call one check worth {role['points']} points")
     if not 18 <= total <= 24:
         complaints.append(f"the chapter is worth {total:g} points; 18 to 24 were agreed")
     return complaints
@@ -181,6 +184,19 @@ def unwritten(nb: NotebookNode) -> list[str]:
             text = "".join(o.get("text", "") or o.get("data", {}).get("text/plain", "") for o in cell.outputs)
             if NOT_WRITTEN not in text or not text.endswith("0.0"):
                 complaints.append(f"{cell.id}: says {text!r}")
+    return complaints
+
+
+def pictures(nb: NotebookNode) -> list[str]:
+    """After a run every cell that draws shows an image or an animation."""
+    complaints = []
+    for cell in code(nb):
+        kinds = {kind for output in cell.outputs for kind in output.get("data", {})}
+        if re.search(r"\b(draw|figures)\.(?!use_style)[a-z_]+\(", cell.source) and not kinds & {
+            "image/png",
+            "text/html",
+        }:
+            complaints.append(f"{cell.id}: draws, and shows nothing")
     return complaints
 
 

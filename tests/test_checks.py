@@ -1,4 +1,4 @@
-"""Every check against every answer of its suite: right ones score full, wrong ones lose and are told why, here and elsewhere."""
+"""Every check against every answer of its suite: right ones score full, wrong ones lose and are told why."""
 
 from __future__ import annotations
 

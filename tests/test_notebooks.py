@@ -24,6 +24,15 @@ def test_solution_and_release_are_clean(chapter: str) -> None:
 
 
 @each_chapter
+def test_all_notebooks_begin_alike(chapter: str) -> None:
+    def opening(name: str) -> list[str]:
+        return [cell.source for cell in gates.read("solutions", name).cells if cell.id in ("parameters", "install")]
+
+    assert opening(chapter) == opening(FIRST)
+    assert len(opening(chapter)) == 2
+
+
+@each_chapter
 def test_students_names_are_used_by_checks_only(chapter: str) -> None:
     assert gates.names(gates.read("solutions", chapter)) == []
 
@@ -35,7 +44,9 @@ def test_points_are_those_of_the_laws(chapter: str) -> None:
 
 @each_chapter
 def test_no_answer_leaks(chapter: str) -> None:
-    released = [p.read_text() for p in (ROOT / "notebooks" / chapter).rglob("*") if p.suffix != ".ipynb" and p.is_file()]
+    released = [
+        p.read_text() for p in (ROOT / "notebooks" / chapter).rglob("*") if p.suffix != ".ipynb" and p.is_file()
+    ]
     text = "\n".join([gates.sources(gates.read("notebooks", chapter)), *released])
     assert gates.leaks(gates.read("solutions", chapter), text) == []
 
@@ -50,6 +61,7 @@ def test_unsolved_release_runs_without_error(chapter: str, tmp_path: Path) -> No
     nb = gates.read("notebooks", chapter)
     assert gates.runs(nb, tmp_path) == []
     assert gates.unwritten(nb) == []
+    assert gates.pictures(nb) == []
 
 
 @each_chapter
@@ -155,7 +167,9 @@ def test_an_out_of_date_release_fails(solution: NotebookNode, tmp_path: Path) ->
         shutil.copytree(ROOT / folder / FIRST, course / folder / FIRST)
     solution.cells[0].source += "\nA new sentence."
     nbformat.write(solution, notebook_path("solutions", FIRST, course))
-    assert gates.stale(FIRST, course, tmp_path / "made") == [f"{FIRST}: the release differs from its solution (make release)"]
+    assert gates.stale(FIRST, course, tmp_path / "made") == [
+        f"{FIRST}: the release differs from its solution (make release)"
+    ]
 
 
 def test_other_files_beside_a_solution_stay_home(solution: NotebookNode, tmp_path: Path) -> None:

@@ -1,9 +1,9 @@
 """The line between a check and the student's functions: only plain values cross it, as JSON and npy, never as pickle.
 
-A check calls an `Answer`.  The answer encodes its arguments, hands the bytes to a transport, and decodes the reply.  In a
-notebook the transport is `Local`, which calls the function right there (arguments are copies, output is silenced, time is
-limited); a grader puts another process behind the same bytes.  Values that cross: None, bool, int, float, complex, str,
-tuple, list, dict with string keys, numpy arrays and torch tensors of numbers, and objects of `helpers` that can be
+A check calls an `Answer`.  The answer encodes its arguments, hands the bytes to a transport, and decodes the reply. In
+a notebook the transport is `Local`, which calls the function right there (arguments are copies, output is silenced,
+time is limited); a grader puts another process behind the same bytes.  Values that cross: None, bool, int, float, complex,
+str, tuple, list, dict with string keys, numpy arrays and torch tensors of numbers, and objects of `helpers` that can be
 rebuilt from such values (`to_plain`, `from_plain`).
 """
 
@@ -244,7 +244,7 @@ class Answer:
         self.name, self.transport = name, transport
 
     def __call__(self, *args: Any, seconds: float = CALL_SECONDS, **kwargs: Any) -> Any:
-        """The function's result; NotWritten, or Raised if it raises, takes over `seconds`, or returns what cannot cross."""
+        """The function's result; else NotWritten, or Raised: an error, over `seconds`, or what cannot cross."""
         return self._ask(args, kwargs, False, seconds)[0]
 
     def with_arguments(self, *args: Any, seconds: float = CALL_SECONDS) -> tuple[Any, tuple]:
@@ -272,7 +272,7 @@ class OutOfTime(KeyboardInterrupt):
 
 @contextlib.contextmanager
 def time_limit(seconds: float) -> Iterator[None]:
-    """Interrupt the block with OutOfTime after `seconds`: by a signal where there are any, else between two bytecodes."""
+    """Interrupt the block with OutOfTime after `seconds`: by a signal if there are any, else between two bytecodes."""
     main = threading.current_thread() is threading.main_thread()
     with _alarm(seconds) if main and hasattr(signal, "setitimer") else _timer(seconds):
         yield
@@ -306,7 +306,7 @@ def _timer(seconds: float) -> Iterator[None]:
 
 @contextlib.contextmanager
 def _silence() -> Iterator[None]:
-    """Swallow prints, progress bars and warnings: nbgrader scores a cell with stderr 0, and a check prints its own lines."""
+    """Swallow prints, progress bars and warnings: nbgrader scores a cell with stderr 0."""
     sink = io.StringIO()
     with contextlib.redirect_stdout(sink), contextlib.redirect_stderr(sink), warnings.catch_warnings():
         warnings.simplefilter("ignore")

@@ -34,11 +34,18 @@ def _judge_parity(ok: Expect, parity_network: Answer, n: int) -> None:
     says_odd = (bits @ W1.T + b1 > 0) @ w2 + b2 > 0
     wrong = np.flatnonzero(says_odd != (ones % 2 == 1))
     ok.true(np.any(says_odd) and not np.all(says_odd), f"for {n} bits your network gives one answer to every input")
-    ok.true(not np.array_equal(says_odd, ones % 2 == 0), f"for {n} bits every answer is turned round: odd should be > 0")
-    ok.true(not np.array_equal(says_odd, 2 * ones > n) or not len(wrong), "that is the majority of the bits, not their parity")
+    ok.true(
+        not np.array_equal(says_odd, ones % 2 == 0), f"for {n} bits every answer is turned round: odd should be > 0"
+    )
+    ok.true(
+        not np.array_equal(says_odd, 2 * ones > n) or not len(wrong),
+        "that is the majority of the bits, not their parity",
+    )
     if len(wrong):
         example = "".join(map(str, bits[wrong[0]]))
-        ok.fail(f"{len(wrong)} of the {2**n} inputs of {n} bits are misread, {example} first; a unit fires if its input is > 0")
+        ok.fail(
+            f"{len(wrong)} of the {2**n} inputs of {n} bits are misread, {example} first; a unit fires above 0"
+        )
 
 
 @exercise(points=3)
@@ -102,9 +109,7 @@ def softmax_cross_entropy(
         _judge_extreme(ok, softmax_cross_entropy_forward, rng)
     slope = "the gradient agrees with central differences"
     with law(slope, points=1) as ok:
-        truth = oracles.central_difference(
-            lambda z: -log_softmax(z, axis=1)[np.arange(batch), labels].mean(), logits
-        )
+        truth = oracles.central_difference(lambda z: -log_softmax(z, axis=1)[np.arange(batch), labels].mean(), logits)
         elsewhere = np.eye(classes)[(labels + 1) % classes]
         mistakes = {
             "the 1/batch of the mean is missing from the gradient": truth * batch,
@@ -138,7 +143,9 @@ def _judge_extreme(ok: Expect, forward: Answer, rng: Rng) -> None:
         ok.close(loss, truth, hint, name="the loss")
     steep = np.array([[0.0, 800.0, 0.0]])
     loss = forward(steep, np.array([0]))
-    ok.close(loss, 800.0, "the logarithm of a softmax that was rounded to 0: take ln of the sum, never of p", name="the loss")
+    ok.close(
+        loss, 800.0, "the logarithm of a softmax that was rounded to 0: take ln of the sum, never of p", name="the loss"
+    )
 
 
 def _overflow_hint(label: int) -> str:
@@ -173,7 +180,9 @@ def backward(backward: Answer, *, rng: Rng) -> None:
         x = node = graph.variable(rng.normal())
         for _ in range(60):
             node = (node + node) * graph.constant(0.5)
-        _judge_graph(ok, backward, node, rng, slow="every path is walked anew: 2^60 of them; visit each node once, in order")
+        _judge_graph(
+            ok, backward, node, rng, slow="every path is walked anew: 2^60 of them; visit each node once, in order"
+        )
     with law("a second call gives the same gradients", points=0.5, after=chain) as ok:
         tape = graph.Graph.from_node(_tangle(rng), rng)
         first = _gradients(ok, backward, tape)
@@ -257,7 +266,7 @@ def momentum_step(momentum_step: Answer, *, rng: Rng) -> None:
 
 
 def _steps_to_floor(ok: Expect, step: Answer, alpha: float, most: int = 250) -> int:
-    """Steps until 1/2 (x^2 + 50 y^2) from (1, 1) falls below 1e-3, learning rate 0.02: 155 plain, about 40 with α = 0.8."""
+    """Steps until 1/2 (x^2 + 50 y^2) from (1, 1) falls below 1e-3, learning rate 0.02: 155 plain, 40 with α = 0.8."""
     curvature = np.array([1.0, 50.0])
     theta, velocity = np.ones(2), np.zeros(2)
     for count in range(most):
@@ -355,7 +364,9 @@ def periodic_conv2d(periodic_conv2d: Answer, conv_output_size: Answer, *, rng: R
         }
         ok.close(periodic_conv2d(image, kernel), truth, "Eq. (2) summed term by term disagrees", mistakes=mistakes)
         square, wide = rng.normal(size=(1, 3, 4, 4)), rng.normal(size=(3, 3, 3, 3))
-        swapped = {"the channel axes are exchanged: the kernel is (out, in, ...)": _convolve(square, wide.swapaxes(0, 1))}
+        swapped = {
+            "the channel axes are exchanged: the kernel is (out, in, ...)": _convolve(square, wide.swapaxes(0, 1))
+        }
         ok.close(periodic_conv2d(square, wide), _convolve(square, wide), "Eq. (2) disagrees", mistakes=swapped)
     with law("a shifted image gives a shifted output", points=0.5, after=formula) as ok:
         shift = tuple(int(s) for s in rng.integers(1, 5, size=2))

@@ -61,7 +61,7 @@ def parity_threshold_at_zero(n):
 
 
 def parity_weights_transposed(n):
-    W1, b1, w2, b2 = graph.parity_network(n)
+    _, b1, w2, b2 = graph.parity_network(n)
     return np.ones((n, n + 1)), b1, w2, b2
 
 

@@ -1,0 +1,178 @@
+"""Only plain values cross: what may cross comes back equal, everything else is refused, whoever sends it."""
+
+from __future__ import annotations
+
+import json
+import time
+
+import numpy as np
+import pytest
+import torch
+
+from helpers import graph
+from helpers.checks import boundary
+from helpers.checks.boundary import Answer, BoundaryError, Local, NotWritten, Raised, decode, encode
+
+PLAIN = [
+    None,
+    True,
+    -(2**80),
+    0.1,
+    float("inf"),
+    1 - 2j,
+    "θ",
+    (1, [2.5, ()], {"a": None}),
+    np.arange(6).reshape(2, 3),
+    np.asfortranarray(np.random.default_rng(0).normal(size=(3, 4))),
+    np.float32(1.5),
+    np.zeros((0, 3)),
+    torch.arange(4, dtype=torch.float64).reshape(2, 2).T,
+    torch.tensor([1 + 2j]).conj(),
+    torch.tensor(True),
+]
+
+
+def same(a: object, b: object) -> bool:
+    """Equal in type, dtype, shape and value."""
+    if isinstance(a, torch.Tensor):
+        return isinstance(b, torch.Tensor) and a.dtype == b.dtype and torch.equal(a, b)
+    if isinstance(a, (np.ndarray, np.generic)):
+        return type(a) is type(b) and a.dtype == b.dtype and a.shape == b.shape and np.array_equal(a, b)
+    if isinstance(a, (tuple, list)):
+        return type(a) is type(b) and len(a) == len(b) and all(map(same, a, b))
+    return type(a) is type(b) and a == b
+
+
+@pytest.mark.parametrize("value", PLAIN, ids=lambda v: type(v).__name__)
+def test_plain_values_come_back_equal(value: object) -> None:
+    assert same(decode(encode(value)), value)
+
+
+def test_nan_crosses_and_stays_nan() -> None:
+    assert np.isnan(decode(encode(float("nan"))))
+
+
+def test_a_helpers_object_is_rebuilt_from_plain_values() -> None:
+    x = graph.variable(np.ones(3))
+    tape = graph.Graph.from_node(graph.sum(x * x))
+    again = decode(encode(tape))
+    assert isinstance(again, graph.Graph)
+    assert again.ops == tape.ops
+    assert again.parents == tape.parents
+
+
+class Liar:
+    """Equal to everything."""
+
+    def __eq__(self, other: object) -> bool:
+        return True
+
+    __hash__ = None
+
+
+@pytest.mark.parametrize(
+    "value", [Liar(), object(), {1: 2}, {"a", "b"}, np.array([None]), np.array(["a"]), lambda: 0, b"bytes", 10**1001]
+)
+def test_everything_else_is_refused(value: object) -> None:
+    with pytest.raises(BoundaryError):
+        encode(value)
+
+
+def test_deep_and_wide_trees_are_refused() -> None:
+    deep: object = 0
+    for _ in range(boundary.MAX_DEPTH + 2):
+        deep = [deep]
+    with pytest.raises(BoundaryError):
+        encode(deep)
+    with pytest.raises(BoundaryError):
+        encode([0] * (boundary.MAX_ITEMS + 1))
+    cycle: list = []
+    cycle.append(cycle)
+    with pytest.raises(BoundaryError):
+        encode(cycle)
+
+
+def frame(tree: object, *arrays: bytes) -> bytes:
+    """A message written by hand."""
+    return b"".join(len(p).to_bytes(8, "big") + p for p in (json.dumps(tree).encode(), *arrays))
+
+
+def npy(header: str, body: bytes = b"") -> bytes:
+    """An npy file whose header may lie."""
+    text = header.ljust(117) + "\n"
+    return b"\x93NUMPY\x01\x00" + len(text).to_bytes(2, "little") + text.encode() + body
+
+
+@pytest.mark.parametrize(
+    "message",
+    [
+        b"",
+        b"\x00" * 7,
+        b"\xff" * 16,
+        frame([1, 2]),
+        frame({"@array": 0}),
+        frame({"@array": "x"}),
+        frame({"@unknown": 0}),
+        frame({"@tuple": None}),
+        frame({"@int": "9" * 5000}),
+        frame({"@object": ["os", "system", "ls"]}),
+        frame({"@object": ["helpers.device", "pick", {"@tuple": []}]}),
+        frame({"@object": ["helpers.checks.laws", "Report", {"@tuple": []}]}),
+        frame({"@object": ["helpers.graph.tape", "Graph", {"@dict": []}]}),
+        frame({"@array": 0}, npy("{'descr': '<f8', 'fortran_order': False, 'shape': (10000000000,), }")),
+        frame({"@array": 0}, npy("{'descr': '|O', 'fortran_order': False, 'shape': (1,), }", b"12345678")),
+        frame({"@array": 0}, npy("{'descr': '<f8', 'fortran_order': False, 'shape': (-1,), }", b"")),
+        frame({"@array": 0}, npy("__import__('os').getcwd()")),
+        b"\x00\x00\x00\x00\x00\x00\x00\x04" + b"[" * 4,
+        frame(json.loads("[" * 900 + "]" * 900)),
+    ],
+)
+def test_malformed_replies_are_refused_and_run_nothing(message: bytes) -> None:
+    with pytest.raises(BoundaryError):
+        decode(message)
+
+
+def test_an_answer_gets_copies_and_can_be_asked_what_it_did_to_them() -> None:
+    def greedy(x: np.ndarray) -> float:
+        x *= 0
+        return float(x.sum())
+
+    x = np.ones(3)
+    answer = Answer("greedy", Local(greedy=greedy))
+    assert answer(x) == 0
+    assert np.array_equal(x, np.ones(3))
+    assert np.array_equal(answer.with_arguments(x)[1][0], np.zeros(3))
+
+
+def test_whatever_an_answer_does_is_a_reply(capfd: pytest.CaptureFixture) -> None:
+    def noisy() -> int:
+        print("hello")
+        return 1
+
+    assert Answer("f", Local(f=noisy))() == 1
+    for error in (ValueError("no"), SystemExit(), KeyboardInterrupt(), MemoryError()):
+        with pytest.raises(Raised, match=type(error).__name__):
+            Answer("f", Local(f=lambda error=error: (_ for _ in ()).throw(error)))()
+    with pytest.raises(NotWritten):
+        Answer("f", Local(f=lambda: (_ for _ in ()).throw(NotImplementedError())))()
+    assert capfd.readouterr().out == ""
+
+
+def test_an_answer_that_hangs_is_stopped() -> None:
+    def hang() -> None:
+        while True:
+            try:  # noqa: SIM105
+                time.sleep(10)
+            except Exception:  # noqa: BLE001 - what a stubborn student writes
+                pass
+
+    start = time.monotonic()
+    with pytest.raises(Raised, match="OutOfTime"):
+        Answer("hang", Local(hang=hang))(seconds=0.3)
+    assert time.monotonic() - start < 5
+
+
+def test_a_forged_reply_is_not_a_value() -> None:
+    for reply in (None, ("value",), ("value", 1), ("error", 1, 2), 7):
+        with pytest.raises(BoundaryError):
+            Answer("f", lambda *_, reply=reply: encode(reply))()
