@@ -41,10 +41,9 @@ def test_every_file_of_a_chapter_exists(chapter: str, path: str) -> None:
 def test_every_exercise_names_its_answers(chapter: str) -> None:
     named = answers()
     for exercise in load(chapter.partition("_")[2]).checks:
-        assert named.get(exercise), f"no ANSWERS entry for {exercise}"
+        assert exercise in named, f"no ANSWERS entry for {exercise}"
         for name in named[exercise]:
-            module, _, attribute = f"helpers.{name}".rpartition(".")
-            assert hasattr(importlib.import_module(module), attribute), f"{name} does not exist"
+            assert pkgutil.resolve_name(f"helpers.{name}"), f"{name} does not exist"
 
 
 def test_contributing_lists_the_same_files() -> None:

@@ -1,10 +1,10 @@
 """The line between a check and the student's functions: only plain values cross it, as JSON and npy, never as pickle.
 
-A check calls an `Answer`.  The answer encodes its arguments, hands the bytes to a transport, and decodes the reply. In
+A check calls an `Answer`. The answer encodes its arguments, hands the bytes to a transport, and decodes the reply. In
 a notebook the transport is `Local`, which calls the function right there (arguments are copies, output is silenced,
-time is limited); a grader puts another process behind the same bytes.  Values that cross: None, bool, int, float, complex,
-str, tuple, list, dict with string keys, numpy arrays and torch tensors of numbers, and objects of `helpers` that can be
-rebuilt from such values (`to_plain`, `from_plain`).
+time is limited); a grader puts another process behind the same bytes. Values that cross: None, bool, int, float,
+complex, str, tuple, list, dict with string keys, numpy arrays and torch tensors of numbers, and objects of `helpers`
+that can be rebuilt from such values (`to_plain`, `from_plain`).
 """
 
 from __future__ import annotations
