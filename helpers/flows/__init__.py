@@ -34,6 +34,7 @@ from helpers.flows.experiments import (
     DigitRecipe,
     PlaneFlow,
     Recipe,
+    digit_baselines,
     digit_flow,
     digit_recipe,
     interpolate,
@@ -57,6 +58,7 @@ from helpers.flows.model import (
     nll_step,
     normal_log_prob,
     real_nvp,
+    walk,
 )
 from helpers.flows.networks import MaskedPerceptron, Perceptron, ar_masks
 from helpers.flows.targets import RING, TARGETS, Target, volume_preserving_bound

@@ -84,6 +84,15 @@ class Flow(nn.Module):
         return cls(*fields(plain, bijector=Bijector))
 
 
+def walk(flow: Flow, z: Tensor) -> list[Tensor]:
+    """Where latent points z (count, dim) stand before the first layer and after every layer: [z, ..., x]."""
+    stages = [z]
+    with torch.no_grad():
+        for step in flow.bijector.steps:
+            stages.append(step(stages[-1])[0])
+    return stages
+
+
 def nll_step(flow: Flow, batch: Tensor) -> tuple[Tensor, list[Tensor]]:
     """Mean negative log-likelihood of a batch (nats) and its gradients, one per parameter of the flow."""
     loss = -flow.log_prob(batch).mean()
