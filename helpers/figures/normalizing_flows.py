@@ -25,10 +25,15 @@ def paint(points: np.ndarray) -> np.ndarray:
     return hsv_to_rgb(np.stack([hue, np.clip(0.25 + 0.65 * depth, 0, 1), np.full(len(hue), 0.85)], axis=1))
 
 
-def clouds(stages: Sequence[np.ndarray], titles: Sequence[str], *, colors: np.ndarray | None = None) -> Figure:
-    """The same points (count, 2) at several stages, side by side; every point keeps its colour of the first stage."""
+def clouds(
+    stages: Sequence[np.ndarray], titles: Sequence[str], *, colors: np.ndarray | None = None, shared: bool = True
+) -> Figure:
+    """The same points (count, 2) at several stages, side by side; every point keeps its colour of the first stage.
+
+    shared: all panels on the same scale.
+    """
     colors = paint(stages[0]) if colors is None else colors
-    figure, axes = new_row(len(stages), (2.3 * len(stages) + 0.2, 2.7), sharex=True, sharey=True)
+    figure, axes = new_row(len(stages), (2.3 * len(stages) + 0.2, 2.7), sharex=shared, sharey=shared)
     for ax, points, title in zip(axes, stages, titles, strict=True):
         ax.scatter(*np.asarray(points).T, s=2, c=colors, lw=0, rasterized=True)
         ax.set(title=title, aspect="equal", xlabel="$x_1$")
