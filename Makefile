@@ -2,6 +2,7 @@
 PYTHON ?= python3
 BIN := .venv/$(if $(filter Windows_NT,$(OS)),Scripts,bin)
 FIRST := notebooks/01_computation_graph/computation_graph.ipynb
+WORKERS ?= 2
 AS_ROOT := $(if $(filter 0,$(shell id -u)),--allow-root)
 
 .PHONY: help set-up lab test stress release grade bench lint format pins
@@ -17,10 +18,10 @@ lab: set-up  ## the course in JupyterLab; LAB_ARGS=--no-browser and the like are
 	@$(BIN)/jupyter lab --ServerApp.root_dir=. --LabApp.default_url=/lab/tree/$(FIRST) $(AS_ROOT) $(LAB_ARGS)
 
 test: set-up  ## all tests; TEST_ARGS="tests/test_vmc.py -x" narrows them
-	@$(BIN)/python -m pytest $(TEST_ARGS)
+	@OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n $(WORKERS) --dist loadgroup $(TEST_ARGS)
 
 stress: set-up  ## the long tests too: papermill in class, 50 seeds for every check
-	@COURSE_SEEDS=50 $(BIN)/python -m pytest -m "slow or not slow" $(TEST_ARGS)
+	@COURSE_SEEDS=50 OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n $(WORKERS) --dist loadgroup -m "slow or not slow" $(TEST_ARGS)
 
 release: set-up  ## notebooks/ from solutions/
 	@$(BIN)/python -m grading.release $(CHAPTER)

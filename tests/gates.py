@@ -20,7 +20,7 @@ from grading.release import MARK, ROOT, marked, notebook_path
 from helpers.checks.laws import NOT_WRITTEN
 
 LONGEST_CELL, LONGEST_LINE = 30, 100  # what a laptop shows without scrolling
-QUICK = {**os.environ, "COURSE_PROFILE": "quick", "COURSE_DEVICE": "cpu", "OMP_NUM_THREADS": "2"}
+QUICK = {**os.environ, "COURSE_PROFILE": "quick", "COURSE_DEVICE": "cpu"}
 SOLUTION = re.compile(r"### BEGIN SOLUTION\n(.*?)### END SOLUTION", re.DOTALL)
 MARK_SCHEME = re.compile(r"=== BEGIN MARK SCHEME ===\n(.*?)=== END MARK SCHEME ===", re.DOTALL)
 

@@ -16,6 +16,7 @@ from packaging.requirements import Requirement
 
 ROOT = Path(__file__).resolve().parent.parent
 NOTEBOOK = ROOT / "notebooks/01_computation_graph/computation_graph.ipynb"
+pytestmark = pytest.mark.xdist_group("colab")  # one environment for all its tests
 TAG = tomllib.loads((ROOT / "course.toml").read_text())["course"]["tag"]
 IN_COLAB = ["ipykernel", "numpy", "torch", "scipy", "matplotlib", "tqdm", "pip", "setuptools"]
 
@@ -84,7 +85,8 @@ def student(colab, repository, tmp_path, monkeypatch):
     monkeypatch.setenv("COURSE_REPOSITORY", repository)
 
     def run(notebook):
-        client = NotebookClient(notebook, kernel_name="colab", timeout=300, resources={"metadata": {"path": tmp_path}})
+        patience = {"timeout": 600, "startup_timeout": 300}
+        client = NotebookClient(notebook, kernel_name="colab", resources={"metadata": {"path": tmp_path}}, **patience)
         return client.execute()
 
     return run
