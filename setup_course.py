@@ -151,8 +151,18 @@ def set_up(lock: object) -> None:
         STAMP.write_text("")
     pip = [str(PYTHON), "-I", "-m", "pip", "install", "--no-input", "--disable-pip-version-check"]
     run([*pip, "--no-compile", "--editable", ".[lab,grading,dev]"], lock)  # compiling all would take most of the time
+    silence_news()
     STAMP.write_text("\n".join(goal) + "\n", encoding="utf-8")
     print(f"Set-up finished in {time.monotonic() - begun:.0f} s.", flush=True)
+
+
+def silence_news() -> None:
+    """JupyterLab asks every new user about news, over the corner of the first notebook: not here."""
+    settings = VENV / "share" / "jupyter" / "lab" / "settings"
+    settings.mkdir(parents=True, exist_ok=True)
+    choice = {"fetchNews": "false", "checkForUpdates": False}
+    overrides = {"@jupyterlab/apputils-extension:notification": choice}
+    (settings / "overrides.json").write_text(json.dumps(overrides, indent=2), encoding="utf-8")
 
 
 def wait_for_lock(lock: object) -> None:
