@@ -4,6 +4,7 @@ from .adaptive import dormand_prince, torchdiffeq_solve
 from .experiments import (
     digit_recipe,
     from_logits,
+    gradient_error,
     ising_recipe,
     learn_digits,
     learn_ising,
@@ -29,7 +30,7 @@ from .ising import (
 )
 from .learn import forward_loss, reverse_loss, samples, train
 from .potentials import Convolutional, Deep, Layer, OneHidden, Quadratic, potential_grad_laplacian
-from .symmetry import Symmetrised, lattice_group, symmetrise
+from .symmetry import Drawn, Symmetrised, lattice_group, symmetrise
 from .targets import TARGETS, Quartic, Target
 
 # Exercise -> where its answer, or what computes the same, is defined or imported in this package.

@@ -61,3 +61,21 @@ class Symmetrised(nn.Module):
         orbit = x[:, self.group].transpose(0, 1)
         sign = torch.ones(len(orbit), dtype=x.dtype, device=x.device)
         return (torch.cat([orbit, -orbit]), torch.cat([sign, -sign])) if self.flip else (orbit, sign)
+
+
+class Drawn(nn.Module):
+    """A warning, not a tool: each call looks at phi through one random element of the group instead of averaging.
+
+    Forward and backward runs then follow different fields, so the flow is no longer invertible. seed: of the draws.
+    """
+
+    def __init__(self, phi: Potential, group: Tensor, seed: int):
+        super().__init__()
+        self.phi, self.draws = phi, torch.Generator().manual_seed(seed)
+        self.register_buffer("group", group)
+
+    def gradient_laplacian(self, x: Tensor, t: float = 0.0) -> tuple[Tensor, Tensor]:
+        """Gradient (batch, sites) and Laplacian (batch,) of phi(g x) for one g, drawn afresh."""
+        g = self.group[torch.randint(len(self.group), (), generator=self.draws)]
+        grad, lap = self.phi.gradient_laplacian(x[:, g], t)
+        return grad[:, torch.argsort(g)], lap
