@@ -353,6 +353,15 @@ def test_three_by_three_reaches_the_published_marks(seed: int) -> None:
     assert bm.valid_rate(bm.born_probabilities(circuit, fit.theta), target) >= 0.999
 
 
+def test_plateau_losses_and_the_variance_of_one_qubit() -> None:
+    p = torch.from_numpy(RNG(32).dirichlet(np.ones(8)))
+    marginal = [p.reshape(2, 2, 2).movedim(q, 0)[1].sum() for q in range(3)]
+    assert bm.local_loss(p).item() == pytest.approx(sum(marginal).item() / 3)
+    assert bm.global_loss(p) == 1 - p[0]
+    steep, flat = (bm.gradient_variance(n, 2, bm.global_loss, 400, RNG(33))[0] for n in (2, 6))
+    assert flat < steep / 8
+
+
 # ------------------------------------------------------------------------------------------------ size, device, manners
 
 

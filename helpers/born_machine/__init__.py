@@ -3,9 +3,10 @@
 gates, circuit    one- and two-qubit gates, circuits as plain data, the layered ansatz
 plan, simulator   a circuit compiled to matrix products; psi(theta) and p(x) = |psi(x)|^2, differentiable
 loss, targets     MMD by Fourier transform, distances; bars and stripes, Gaussian mixtures
-shift             the gradient that hardware can measure, exact or with shots
+shift, hardware   the gradient that a quantum computer can measure; a circuit that can only be run
 structure         mutual information and the Chow-Liu tree
-train, energy     L-BFGS-B, Adam, the adversarial game; VQE and QAOA with the same circuits
+train, plateau    L-BFGS-B, Adam, the adversarial game; where gradients vanish
+energy            VQE and QAOA with the same circuits
 """
 
 from helpers.born_machine.circuit import Circuit, Gate, layered_ansatz, ring
@@ -27,6 +28,7 @@ from helpers.born_machine.loss import (
     valid_rate,
     walsh_hadamard,
 )
+from helpers.born_machine.plateau import global_loss, gradient_variance, local_loss
 from helpers.born_machine.shift import measure, parameter_shift_gradient, shifted_probabilities
 from helpers.born_machine.simulator import born_probabilities, probabilities, simulate
 from helpers.born_machine.structure import chow_liu_tree, mutual_information

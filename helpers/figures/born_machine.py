@@ -132,7 +132,7 @@ def plateau(
         ax.errorbar(qubits, variance, yerr=error, marker="o", ms=4, capsize=2, label=label)
     guide = np.asarray(qubits, float)
     first = max(float(v[0]) for v, _ in variances.values())
-    ax.plot(guide, first * 2.0 ** -(guide - guide[0]), color=BASELINE, ls=":", label="$\\propto 2^{-n}$")
+    ax.plot(guide, first * 4.0 ** -(guide - guide[0]), color=BASELINE, ls=":", label="$\\propto 4^{-n}$")
     ax.set(yscale="log", xlabel="qubits $n$", ylabel=r"variance of $\partial L / \partial\theta$")
     ax.legend()
     return ax
@@ -155,16 +155,6 @@ def information_graph(information: np.ndarray, edges: Sequence[tuple[int, int]],
         ax.text(x, y, str(q), ha="center", va="center", fontsize=9, bbox=circle)
     ax.set(xlim=(-0.5, cols - 0.3), ylim=(rows - 0.3, -0.5))
     ax.set_axis_off()
-    return ax
-
-
-def scaling(qubits: Sequence[int], seconds: Mapping[str, Sequence[float]], *, ax: Axes | None = None) -> Axes:
-    """CPU seconds against qubits on a logarithmic scale, one curve per label."""
-    ax = ax or new_axes()
-    for label, values in seconds.items():
-        ax.semilogy(list(qubits)[: len(values)], values, marker="o", ms=4, label=label)
-    ax.set(xlabel="qubits $n$", ylabel="CPU time  [s]")
-    ax.legend()
     return ax
 
 
