@@ -11,7 +11,7 @@ from matplotlib.figure import Figure
 from torch import Tensor
 
 from helpers.figures import ACCENT, DATA, EXACT, MODEL, STYLE, image_grid, new_axes, new_row
-from helpers.rbm import RBM, Journal
+from helpers.rbm import RBM, Annealed, Journal
 
 
 def _picture(pixels: Tensor) -> np.ndarray:
@@ -76,13 +76,12 @@ def error_over_sweeps(
     return ax
 
 
-def ais_against_exact(
-    steps: Sequence[int], estimates: Sequence[float], errors: Sequence[float], exact: float, *, ax: Axes | None = None
-) -> Axes:
+def ais_against_exact(steps: Sequence[int], runs: Sequence[Annealed], exact: float, *, ax: Axes | None = None) -> Axes:
     """AIS estimates of ln Z with their error bars against the number of temperatures, and the exact value."""
     ax = ax or new_axes()
-    ax.errorbar(steps, estimates, yerr=errors, fmt="o", ms=4, color=MODEL, capsize=3, label="AIS")
+    values, errors = [float(run.log_z) for run in runs], [float(run.error) for run in runs]
+    ax.errorbar(steps, values, yerr=errors, fmt="o", ms=4, color=MODEL, capsize=3, label="AIS")
     ax.axhline(exact, color=EXACT, ls="--", lw=1.2, label=f"exact {exact:.3f}")
-    ax.set(xscale="log", xlabel="temperatures between independent pixels and the machine", ylabel="ln Z")
+    ax.set(xscale="log", xlabel="rungs between independent pixels and the machine", ylabel="ln Z")
     ax.legend()
     return ax

@@ -34,6 +34,7 @@ from .restoration import (
     fill,
     independent_log_likelihood,
     logistic_regression,
+    lost_error,
     mean_and_error,
     nearest_digit,
     pixel_error,

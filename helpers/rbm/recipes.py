@@ -71,6 +71,11 @@ class Journal:
         self.log_likelihood.append(float(log_likelihood(self.digits, model, z.log_z).mean()))
         self.error.append(float(z.error))
 
+    def __str__(self) -> str:
+        notes = zip(self.steps, self.cd_loss, self.log_likelihood, self.error, strict=True)
+        lines = (f"step {s:6}: CD loss {c:8.2f}   ln p {p:8.1f} +- {e:.1f}" for s, c, p, e in notes)
+        return "\n".join(lines)
+
 
 def notes_at(total: int, count: int) -> list[int]:
     """About `count` step numbers from 0 to `total`, evenly spaced in the logarithm."""

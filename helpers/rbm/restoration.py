@@ -131,6 +131,11 @@ def pixel_error(restored: Tensor, truth: Tensor, known: Tensor) -> Tensor:
     return ((restored - truth)[:, ~known] ** 2).mean(1)
 
 
+def lost_error(lost: Tensor, truth: Tensor, known: Tensor) -> float:
+    """Mean squared error of restored pixels `lost` (n, lost) against the images `truth` (n, visible)."""
+    return float(((lost - truth[:, ~known]) ** 2).mean())
+
+
 def independent_log_likelihood(truth: Tensor, known: Tensor, probability: Tensor) -> Tensor:
     """ln p(v_lost) in nats if the lost pixels are independent with `probability` (n, lost); returns (n,) float64."""
     p = probability.double().clamp(1e-6, 1 - 1e-6).expand(len(truth), -1)
