@@ -131,6 +131,8 @@ def optimise(
     *,
     steps: int,
     chains: int = 1024,
+    sweeps: int = 1,
+    pairs: Tensor | None = None,
     rate: float = 0.1,
     eps: float = 0.01,
     final: float = 1.0,
@@ -139,15 +141,16 @@ def optimise(
     """Variational Monte Carlo: sample, measure, update, one Step at a time, so that a loop can plot while it trains.
 
     rate and eps fall geometrically to `final` times their value over the run. With `adam` the gradient goes through it
-    instead of stochastic reconfiguration. Chains persist between steps; five sweeps precede the first.
+    instead of stochastic reconfiguration. Chains persist, with `sweeps` between steps; five precede the first. pairs
+    (default: the bonds) are the exchanges proposed.
     """
     if steps < 1 or chains < 2:
         raise ValueError(f"need at least one step and two chains, got {steps} and {chains}")
     spins = random_spins(chains, bonds.sites, generator)
-    pairs = bonds.pairs
+    pairs = bonds.pairs if pairs is None else pairs
     spins = sweep(spins, ansatz, pairs, generator, 5)[0].spins
     for step in range(steps):
-        state, acceptance = sweep(spins, ansatz, pairs, generator)
+        state, acceptance = sweep(spins, ansatz, pairs, generator, sweeps)
         spins = state.spins
         energies = local_energies(spins, ansatz, bonds, state)
         decay = final ** (step / steps)
