@@ -26,7 +26,7 @@ Array = np.ndarray
 def snapshots(flow: MongeAmpereFlow, points: torch.Tensor, *, count: int = 4, limit: float = 4.0) -> Figure:
     """Particles points (frames, batch, 2) on the flow's own density at `count` times, in equal colours."""
     chosen = np.linspace(0, len(points) - 1, count).round().astype(int)
-    figure, axes = new_row(count, (2.5 * count, 2.7), sharey=True)
+    figure, axes = new_row(count, (2.5 * count, 3.1), sharey=True)
     side, grid = _grid(limit)
     for ax, frame in zip(axes, chosen, strict=True):
         t = flow.T * frame / (len(points) - 1)
