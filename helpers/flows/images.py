@@ -65,9 +65,9 @@ class Histogram(Bijector):
     def forward(self, z: Tensor) -> tuple[Tensor, Tensor]:
         """Normal numbers to pixels in (0, 1)."""
         self.check(z)
-        rank = torch.special.ndtr(z.double())
-        level = torch.searchsorted(self.below, rank.t().contiguous(), right=True).sub_(1).clamp_(0, LEVELS - 1)
-        within = (rank.t() - self.below.gather(1, level)) / self.share.gather(1, level)
+        rank, below = torch.special.ndtr(z.double()).t(), self.below.double()
+        level = torch.searchsorted(below, rank.detach().contiguous(), right=True).sub_(1).clamp_(0, LEVELS - 1)
+        within = (rank - below.gather(1, level)) / self.share.double().gather(1, level)
         y = ((level + within.clamp(0, 1)) / LEVELS).t()
         return y.to(z), (normal_log_prob(z.double()) - self._log_density(level)).to(z)
 
@@ -76,9 +76,9 @@ class Histogram(Bijector):
         self.check(x)
         y = LEVELS * x.double().t()
         level = y.long().clamp_(0, LEVELS - 1)
-        rank = self.below.gather(1, level) + (y - level) * self.share.gather(1, level)
+        rank = self.below.double().gather(1, level) + (y - level) * self.share.double().gather(1, level)
         z = torch.special.ndtri(rank.clamp(1e-12, 1 - 1e-12)).t()
         return z.to(x), (self._log_density(level) - normal_log_prob(z)).to(x)
 
     def _log_density(self, level: Tensor) -> Tensor:
-        return self.share.gather(1, level).log().sum(0) + self.dim * math.log(LEVELS)
+        return self.share.double().gather(1, level).log().sum(0) + self.dim * math.log(LEVELS)
