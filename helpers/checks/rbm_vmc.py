@@ -133,7 +133,7 @@ def log_psi(log_psi: Answer, *, rng: Rng) -> None:
         ok.within(np.exp(got) / truth - 1, 1e-9, "its exponential is not the product formula")
     with law("finite and exact at |theta| = 1000", points=0.75, after=product) as ok:
         a, b, W = 0.3 * rng.normal(size=6) + 0j, 20j * rng.normal(size=5), 3 * (rng.normal(size=(5, 6)) + 0j)
-        b += 1000 * rng.choice([-1, 1], size=5)
+        b += 1000 * rng.permutation([-1, -1, -1, 1, 1])
         theta = b + x @ W.T
         truth = x @ a + (np.sign(theta.real) * theta).sum(axis=1)
         got = log_psi(chosen, _torch(a, b, W))
@@ -497,8 +497,8 @@ def _autoregressive(rng: Rng, rho: float, steps: int) -> Array:
 
 @exercise(points=2)
 def challenge(challenge: Answer, *, rng: Rng) -> None:
-    """Parameters of an RBM with at most four hidden units per site for N = 20, J2 = 0.2, judged by enumeration."""
-    error, told = np.inf, "no energy could be computed"
+    """An RBM of at most four hidden units per site for N = 20, J2 = 0.2, judged by enumeration in about 0.4 s."""
+    error, told = np.inf, "no finite energy could be computed"
     with law("an RBM of 20 sites and at most 80 hidden units, below the energy of a Neel state", points=0.5) as ok:
         a, b, W = ok.many(challenge(), 3, "visible (20,), hidden (units,), weights (units, 20)")
         units = np.asarray(b).size
