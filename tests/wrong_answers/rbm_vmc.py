@@ -263,28 +263,22 @@ def sampler(
     return metropolis
 
 
-def chains_one_by_one(log_psi, start, seed, steps):
-    """Plain loops over chains, numpy's generator, numpy arrays."""
+def with_numpy(log_psi, start, seed, steps):
+    """numpy's generator, and one of the fifteen pairs by its number."""
     rng, (chains, sites) = np.random.default_rng(seed), start.shape
-    x, moved = start.numpy().copy(), 0
+    pairs = np.array([(i, j) for i in range(sites) for j in range(i)])
+    x, row, moved = start.numpy().copy(), np.arange(chains)[:, None], 0
     weight = 2 * log_psi(torch.from_numpy(x)).real.numpy()
     out = np.empty((steps, chains, sites))
     for step in range(steps):
-        y = x.copy()
-        for c in range(chains):
-            i, j = rng.permutation(sites)[:2] if chains < 100 else rng.choice(15, 1).repeat(2)
-            if chains >= 100:
-                i, j = _PAIRS[i]
-            y[c, i], y[c, j] = x[c, j], x[c, i]
+        pair, y = pairs[rng.integers(len(pairs), size=chains)], x.copy()
+        y[row, pair] = x[row, pair[:, ::-1]]
         new = 2 * log_psi(torch.from_numpy(y)).real.numpy()
         accept = np.log(rng.uniform(size=chains)) < new - weight
         moved += int((accept & (x != y).any(axis=1)).sum())
         x, weight = np.where(accept[:, None], y, x), np.where(accept, new, weight)
         out[step] = x
     return out, moved / (steps * chains)
-
-
-_PAIRS = [(i, j) for i in range(6) for j in range(i)]
 
 
 def counts_not_fraction(log_psi, start, seed, steps):
@@ -305,7 +299,7 @@ def neighbours_only(log_psi, start, seed, steps):
 
 right("metropolis", vmc.metropolis)
 right("metropolis", sampler(), name="any_two_sites")
-right("metropolis", chains_one_by_one)
+right("metropolis", with_numpy)
 wrong("metropolis", "drift|other probabilities", sampler(record="proposal"), name="records_the_proposal")
 wrong("metropolis", r"\|psi\|, not", sampler(power=1.0), name="modulus_for_its_square")
 wrong("metropolis", r"\|psi\|\^4", sampler(power=4.0), name="square_twice")
