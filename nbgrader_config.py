@@ -1,4 +1,4 @@
-"""nbgrader's settings: solutions/ is its source, notebooks/ its release; grading/ plugs in where nbgrader is too trusting."""
+"""nbgrader's settings: solutions/ is its source, notebooks/ its release; grading/ plugs in where nbgrader trusts."""
 
 import atexit
 import os

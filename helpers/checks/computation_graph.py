@@ -19,8 +19,8 @@ def parity_network(parity_network: Answer, *, rng: Rng) -> None:
     with law("right on all inputs of two bits (XOR)", points=0.5) as ok:
         _judge_parity(ok, parity_network, 2)
     with law("right on all 2^n inputs, n = 1..10, with at most n + 1 hidden units", points=1.5) as ok:
-        for n in rng.permutation(np.arange(1, 11)):
-            _judge_parity(ok, parity_network, int(n))
+        for n in (5, *(int(n) for n in rng.permutation(np.arange(1, 11)))):
+            _judge_parity(ok, parity_network, n)
 
 
 def _judge_parity(ok: Expect, parity_network: Answer, n: int) -> None:
@@ -37,10 +37,8 @@ def _judge_parity(ok: Expect, parity_network: Answer, n: int) -> None:
     ok.true(
         not np.array_equal(says_odd, ones % 2 == 0), f"for {n} bits every answer is turned round: odd should be > 0"
     )
-    ok.true(
-        not np.array_equal(says_odd, 2 * ones > n) or not len(wrong),
-        "that is the majority of the bits, not their parity",
-    )
+    majority = n > 3 and np.array_equal(says_odd, 2 * ones > n)
+    ok.true(not majority, "that is the majority of the bits, not their parity")
     if len(wrong):
         example = "".join(map(str, bits[wrong[0]]))
         ok.fail(

@@ -166,7 +166,14 @@ def training_curves(runs: Mapping[str, Run]) -> Figure:
         epochs = np.arange(1, len(run.test_loss) + 1)
         left.semilogy(epochs, run.training_loss, "o--", ms=3, color=color, lw=1.2)
         left.semilogy(epochs, run.test_loss, "o-", ms=3, color=color, label=name)
-        right.plot(epochs, 100 * run.test_accuracy, "o-", ms=3, color=color, label=f"{name}: {100 * run.test_accuracy[-1]:.2f} %")
+        right.plot(
+            epochs,
+            100 * run.test_accuracy,
+            "o-",
+            ms=3,
+            color=color,
+            label=f"{name}: {100 * run.test_accuracy[-1]:.2f} %",
+        )
     left.plot([], [], color=EXACT, ls="--", lw=1.2, label="on the training set")
     left.set(xlabel="epoch", ylabel="cross entropy  [nats]")
     left.yaxis.set(major_locator=LogLocator(subs=(1, 3)), major_formatter="{x:g}", minor_formatter=NullFormatter())
