@@ -143,7 +143,7 @@ def law(title: str, points: float, after: str | None = None) -> Iterator[Expect]
         verdict = Law(title, points, 0.0, str(error))
     except Exception as error:  # noqa: BLE001 - one law must not take the others down
         verdict = Law(title, points, 0.0, f"this answer could not be judged: {type(error).__name__}: {error}", True)
-    if after is not None and verdict.message != NOT_WRITTEN and not verdict.defect and not _holds(report, after):
+    if after is not None and verdict.earned and not _holds(report, after):
         verdict = Law(title, points, 0.0, f"counts once “{after}” holds")
     report.laws.append(verdict)
 

@@ -264,8 +264,8 @@ def _fits(counts: Array, expected: Array) -> bool:
 def find_the_bug(repaired_chain: Answer, recorded_distribution: Answer, *, rng: Rng) -> None:
     """The sampler that records its proposals: mend it, and say what the broken one draws from."""
     with law("the repaired chain visits what the Metropolis rule says, and records it", points=1.5) as ok:
-        basis, psi = spins.sector(6), _amplitudes(rng, 20, spread=1.0)
-        start, swaps = basis[int(np.abs(psi).argmax())], _swaps(rng, 200, 6)
+        basis, psi = spins.sector(6), _amplitudes(rng, 20, spread=0.7)
+        start, swaps = basis[int(np.abs(psi).argmin())], _swaps(rng, 200, 6)
         uniforms = rng.uniform(size=200)
         truth, proposals = _chain(psi, basis.numpy(), start.numpy(), swaps, uniforms)
         path = np.concatenate([start.numpy()[None], truth])
@@ -498,9 +498,10 @@ def _autoregressive(rng: Rng, rho: float, steps: int) -> Array:
 @exercise(points=2)
 def challenge(challenge: Answer, *, rng: Rng) -> None:
     """An RBM of at most four hidden units per site for N = 20, J2 = 0.2, judged by enumeration in about 0.4 s."""
-    error, told = np.inf, "no finite energy could be computed"
+    error, told, written = np.inf, "no finite energy could be computed", False
     with law("an RBM of 20 sites and at most 80 hidden units, below the energy of a Neel state", points=0.5) as ok:
-        a, b, W = ok.many(challenge(), 3, "visible (20,), hidden (units,), weights (units, 20)")
+        answer, written = challenge(), True
+        a, b, W = ok.many(answer, 3, "visible (20,), hidden (units,), weights (units, 20)")
         units = np.asarray(b).size
         ok.true(1 <= units <= 80, f"{units} hidden units: between 1 and 80 are allowed")
         parts = zip((a, b, W), ((20,), (units,), (units, 20)), ("visible", "hidden", "weights"), strict=True)
@@ -512,6 +513,8 @@ def challenge(challenge: Answer, *, rng: Rng) -> None:
         )
     for tier, points in ((1e-2, 0.5), (1e-3, 0.5), (1e-4, 0.5)):
         with law(f"relative error below {tier:.0e}", points=points) as ok:
+            if not written:
+                challenge()  # says once more what is wrong with it
             ok.true(error < tier, told)
 
 

@@ -252,7 +252,7 @@ wrong("born_probabilities", "imaginary part", born_real_part_squared)
 wrong("born_probabilities", "backwards", born_backwards)
 wrong("born_probabilities", "starts even", born_from_even_state)
 wrong("born_probabilities", "order of appearance|dense matrices", born_angles_in_order)
-wrong("born_probabilities", "bit order", born_little_endian)
+wrong("born_probabilities", "bit order|backwards", born_little_endian)
 wrong("born_probabilities", "dense matrices", born_without_fixed_gates)
 
 # -------------------------------------------------------------------------------------------------- bars_and_stripes

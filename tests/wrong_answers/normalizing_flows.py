@@ -217,7 +217,7 @@ def wrong_inverse(says, answer, name=""):
 wrong_forward("look at the moved half", s_of_the_moved_half)
 wrong_forward("mask is turned round", mask_complement)
 wrong_forward("glued together|for the mask", halves_glued)
-wrong_forward("changed places", halves_exchanged)
+wrong_forward("changed places|wrong order", halves_exchanged)
 wrong_forward("for the mask|disagrees with Eq|glued", first_half_always)
 wrong_forward("first scale, then shift", going(lambda y, a, b: (y + b) * a.exp()), "shift_then_scale")
 wrong_forward("its exponential should", going(lambda y, a, b: y * a + b), "no_exponential")
