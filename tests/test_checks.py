@@ -33,6 +33,7 @@ def elsewhere() -> Iterator[dict[str, Elsewhere]]:
 def test_an_answer_gets_what_it_deserves(chapter: str, case: Case, elsewhere: dict[str, Elsewhere]) -> None:
     check = load(chapter).checks[case.exercise]
     there = elsewhere.get(chapter) or elsewhere.setdefault(chapter, Elsewhere(chapter))
+    named = 0
     for attempt in range(SEEDS):
         seed = secrets.randbits(32)
         report = check.judge(*case.functions, seed=seed)
@@ -48,7 +49,9 @@ def test_an_answer_gets_what_it_deserves(chapter: str, case: Case, elsewhere: di
             told = "\n".join(law.message for law in report.laws if law.earned < law.points)
             most = check.points / 2 if case.degenerate else check.points - 0.25
             assert report.score <= most, f"a wrong answer keeps too much, {context}"
-            assert re.search(case.says, told, re.IGNORECASE), f"{case.says!r} is not what the student reads, {context}"
+            named += bool(re.search(case.says, told, re.IGNORECASE))
+    # losing points is certain; its explanation is a diagnosis, which chance inputs may lead to a neighbouring fault
+    assert case.says is None or 2 * named >= SEEDS, f"{case.says!r} is not what the student reads, {context}"
 
 
 @pytest.mark.parametrize(("chapter", "check"), EXERCISES)
