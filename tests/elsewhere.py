@@ -5,11 +5,14 @@ Run as `python -m tests.elsewhere CHAPTER`: reads and writes frames on stdin and
 
 from __future__ import annotations
 
+import itertools
 import json
 import os
 import subprocess
 import sys
 from typing import BinaryIO
+
+import torch
 
 from helpers.checks.boundary import Answer, serve
 from tests.suite import Case, load
@@ -28,6 +31,17 @@ def _read(stream: BinaryIO) -> bytes:
     return stream.read(int.from_bytes(head, "big"))
 
 
+def here(case: Case) -> list[Answer]:
+    """The case's functions in this process; an answer that draws by itself draws as it would elsewhere."""
+    calls = itertools.count()
+
+    def transport(name: str, request: bytes, seconds: float) -> bytes:
+        torch.manual_seed(next(calls))
+        return serve(case.functions[int(name)], request, seconds)
+
+    return [Answer(str(k), transport) for k in range(len(case.functions))]
+
+
 class Elsewhere:
     """Starts the process and makes `Answer`s whose functions live there."""
 
@@ -44,8 +58,10 @@ class Elsewhere:
     def answers(self, case: Case) -> list[Answer]:
         """The case's functions, reached through the pipe."""
 
+        calls = itertools.count()
+
         def transport(name: str, request: bytes, seconds: float) -> bytes:
-            head = json.dumps([self.cases.index(case), int(name), seconds]).encode()
+            head = json.dumps([self.cases.index(case), int(name), seconds, next(calls)]).encode()
             _write(self.process.stdin, head, request)
             return _read(self.process.stdout)
 
@@ -65,10 +81,11 @@ def main(chapter: str) -> None:
     os.dup2(2, 1)
     while True:
         try:
-            index, function, seconds = json.loads(_read(sys.stdin.buffer))
+            index, function, seconds, call = json.loads(_read(sys.stdin.buffer))
         except EOFError:
             return
         request = _read(sys.stdin.buffer)
+        torch.manual_seed(call)
         _write(replies, serve(cases[index].functions[function], request, seconds))
 
 

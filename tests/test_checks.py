@@ -9,7 +9,7 @@ from collections.abc import Iterator
 import pytest
 
 from helpers.checks.laws import NOT_WRITTEN, Exercise
-from tests.elsewhere import Elsewhere
+from tests.elsewhere import Elsewhere, here
 from tests.suite import SEEDS, Case, chapters, load
 
 CASES = [pytest.param(chapter, case, id=f"{chapter}-{case}") for chapter in chapters() for case in load(chapter).cases]
@@ -36,7 +36,7 @@ def test_an_answer_gets_what_it_deserves(chapter: str, case: Case, elsewhere: di
     named = 0
     for attempt in range(SEEDS):
         seed = secrets.randbits(32)
-        report = check.judge(*case.functions, seed=seed)
+        report = check.judge(*here(case), seed=seed)
         if attempt == 0:
             away = check.judge(*there.answers(case), seed=seed)
             assert str(report) == str(away), f"seed {seed}: the report differs in another process"
