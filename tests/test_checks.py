@@ -33,14 +33,13 @@ def elsewhere() -> Iterator[dict[str, Elsewhere]]:
 def test_an_answer_gets_what_it_deserves(chapter: str, case: Case, elsewhere: dict[str, Elsewhere]) -> None:
     check = load(chapter).checks[case.exercise]
     there = elsewhere.get(chapter) or elsewhere.setdefault(chapter, Elsewhere(chapter))
-    named = 0
     for attempt in range(SEEDS):
         seed = secrets.randbits(32)
         report = check.judge(*here(case), seed=seed)
         if attempt == 0:
             away = check.judge(*there.answers(case), seed=seed)
             assert str(report) == str(away), f"seed {seed}: the report differs in another process"
-        context = f"seed {seed}\n{report}"
+        context = f"seed {seed}, {attempt} seeds before it passed\n{report}"
         assert not [law for law in report.laws if law.defect], f"the check stumbled, {context}"
         assert sum(law.points for law in report.laws) == pytest.approx(check.points), context
         if case.says is None:
@@ -49,9 +48,7 @@ def test_an_answer_gets_what_it_deserves(chapter: str, case: Case, elsewhere: di
             told = "\n".join(law.message for law in report.laws if law.earned < law.points)
             most = check.points / 2 if case.degenerate else check.points - 0.25
             assert report.score <= most, f"a wrong answer keeps too much, {context}"
-            named += bool(re.search(case.says, told, re.IGNORECASE))
-    # losing points is certain; its explanation is a diagnosis, which chance inputs may lead to a neighbouring fault
-    assert case.says is None or 2 * named >= SEEDS, f"{case.says!r} is not what the student reads, {context}"
+            assert re.search(case.says, told, re.IGNORECASE), f"{case.says!r} is not what the student reads, {context}"
 
 
 @pytest.mark.parametrize(("chapter", "check"), EXERCISES)

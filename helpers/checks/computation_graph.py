@@ -41,9 +41,7 @@ def _judge_parity(ok: Expect, parity_network: Answer, n: int) -> None:
     ok.true(not majority, "that is the majority of the bits, not their parity")
     if len(wrong):
         example = "".join(map(str, bits[wrong[0]]))
-        ok.fail(
-            f"{len(wrong)} of the {2**n} inputs of {n} bits are misread, {example} first; a unit fires above 0"
-        )
+        ok.fail(f"{len(wrong)} of the {2**n} inputs of {n} bits are misread, {example} first; a unit fires above 0")
 
 
 @exercise(points=3)

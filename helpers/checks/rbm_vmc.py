@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import functools
-from itertools import pairwise
+from collections.abc import Callable
+from itertools import combinations, pairwise
 
 import numpy as np
 import scipy.sparse as sparse
@@ -165,8 +166,8 @@ def _torch(*arrays: Array) -> tuple[torch.Tensor, ...]:
     return tuple(torch.from_numpy(np.ascontiguousarray(array)) for array in arrays)
 
 
-def _transition(weight: Array, basis: Array) -> Array:
-    """Metropolis for exchanges of any two of the sites: T[x, x'] in the given basis."""
+def _transition(weight: Array, basis: Array, accept: Callable[[float], float] = lambda ratio: min(1.0, ratio)) -> Array:
+    """Exchanges of any two of the sites, accepted by a rule of the weights' ratio: T[x, x'] in the given basis."""
     sites, codes = basis.shape[1], _code(basis)
     place = {int(code): k for k, code in enumerate(codes)}
     T = np.zeros((len(basis),) * 2)
@@ -176,7 +177,7 @@ def _transition(weight: Array, basis: Array) -> Array:
                 y = x.copy()
                 y[[i, j]] = x[[j, i]]
                 to = place[int(_code(y))]
-                T[k, to] += min(1.0, weight[to] / weight[k])
+                T[k, to] += accept(weight[to] / weight[k])
     T /= sites * (sites - 1) / 2
     return T + np.diag(1 - T.sum(axis=1))
 
@@ -186,6 +187,19 @@ def _counts(configurations: Array, basis: Array) -> Array:
     order = np.argsort(codes)
     place = np.searchsorted(codes[order], _code(configurations)).clip(max=len(codes) - 1)
     return np.bincount(order[place], minlength=len(codes))
+
+
+WRONG_RULES: dict[str, Callable[[float], float]] = {
+    "the acceptance uses |psi|, not |psi|^2": lambda ratio: min(1.0, ratio**0.5),
+    "the acceptance ratio is upside down": lambda ratio: min(1.0, 1 / ratio),
+    "the acceptance uses |psi|^4: log psi already holds the amplitude, double it once": lambda ratio: min(
+        1.0, ratio**2
+    ),
+    "moves are accepted with r / (1 + r), Barker's rule: it samples |psi|^2 too, but stays where Metropolis moves": (
+        lambda ratio: ratio / (1 + ratio)
+    ),
+    "every move is accepted, whatever psi says": lambda ratio: 1.0,
+}
 
 
 @exercise(points=3)
@@ -208,15 +222,12 @@ def metropolis(metropolis: Answer, *, rng: Rng) -> None:
         ok.true(changed.max() > 0, "no chain ever moves")
     one = "one step from a fixed start has the Metropolis probabilities"
     with law(one, points=1, after=sector) as ok:
-        first = int(np.argsort(weight)[rng.integers(10, 19)])
+        wrong = {sentence: _transition(weight, basis.numpy(), rule) for sentence, rule in WRONG_RULES.items()}
+        apart = [np.sum((W - V) ** 2 / (W + V + 1 / CHAINS), axis=1) for W, V in combinations([T, *wrong.values()], 2)]
+        first = int(np.min(apart, axis=0).argmax())  # the start from which the rules differ most, any two of them
         counts = _one_step(ok, metropolis, table, basis, np.full(CHAINS, first), rng)
-        for sentence, power in (
-            ("the acceptance uses |psi|, not |psi|^2", 0.5),
-            ("the acceptance ratio is upside down", -1.0),
-            ("the acceptance uses |psi|^4: log psi already holds the amplitude, double it once", 2.0),
-        ):
-            wrong = _transition(weight**power, basis.numpy())[first]
-            ok.true(not _fits(counts, CHAINS * wrong) or _fits(counts, CHAINS * T[first]), sentence)
+        for sentence, W in wrong.items():
+            ok.true(not _fits(counts, CHAINS * W[first]), sentence)
         hint = "moves are proposed or accepted with other probabilities: any pair alike, min(1, |psi(x')/psi(x)|^2)"
         ok.chi_square(counts, CHAINS * T[first], hint)
     with law("chains that start in |psi|^2 stay in |psi|^2", points=1, after=sector) as ok:
