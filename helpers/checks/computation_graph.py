@@ -276,9 +276,9 @@ def _steps_to_floor(ok: Expect, step: Answer, alpha: float, most: int = 250) -> 
 @exercise(points=3)
 def input_gradient(input_gradient: Answer, adversarial: Answer, *, rng: Rng) -> None:
     """Note Exercise 3: the gradient of the loss with respect to the image, and the image that it spoils."""
-    images, labels = rng.uniform(size=(7, 6)), rng.integers(4, size=7)
+    images, labels = rng.uniform(-0.7, 1.7, size=(7, 6)).clip(0, 1), rng.integers(4, size=7)  # black, white and grey
     W1, W2, b2 = rng.normal(size=(6, 5)), rng.normal(size=(5, 4)), rng.normal(size=4)
-    layers = [(W1, 0.01 - np.median(images @ W1, axis=0)), (W2, b2)]  # each ReLU is on for four of the seven images
+    layers = [(W1, -_inner_gap(images @ W1)), (W2, b2)]  # each ReLU is on for some images, and no image is at its kink
     slope = "the gradient agrees with central differences"
     with law(slope, points=1) as ok:
         truth = oracles.central_difference(lambda x: _mlp_loss(x, labels, layers), images)
@@ -307,6 +307,13 @@ def input_gradient(input_gradient: Answer, adversarial: Answer, *, rng: Rng) -> 
         ok.within(spoiled - images, 0.1 + 1e-12, "some pixel moves by more than ε")
         after = _accuracy(spoiled, labels, layers)
         ok.true(after < 0.3 * before, f"it still reads {after:.0%} of the digits ({before:.0%} before)")
+
+
+def _inner_gap(x: Array) -> Array:
+    """The middle of each column's widest gap, the outermost values left out."""
+    x = np.sort(x, axis=0)[1:-1]
+    k = np.diff(x, axis=0).argmax(axis=0)[None]
+    return (np.take_along_axis(x, k, axis=0) + np.take_along_axis(x, k + 1, axis=0))[0] / 2
 
 
 def _mlp_logits(images: Array, layers: Layers) -> Array:
