@@ -133,7 +133,7 @@ def affine_coupling(affine_coupling_forward: Answer, affine_coupling_inverse: An
     """Note Eqs. (43), (65): a coupling layer and its way back, for any mask and dimension."""
     formula, kept_law = "forward is Eq. (43) for given s and t", "the kept half is unchanged, whatever the mask"
     with law(formula, points=1.5) as ok:
-        mask = rng.permutation([True, True, False, False])
+        mask = _mask(rng, 2, 4)
         z, s, t = _normal(rng, 6, 4), _steering(rng, 2, 2), _steering(rng, 2, 2)
         x, _ = ok.many(affine_coupling_forward(z, torch.from_numpy(mask), s, t), 2, "x and log|det|")
         truth, mistakes = _forward_truth(z, mask, s, t)
@@ -170,10 +170,18 @@ def affine_coupling(affine_coupling_forward: Answer, affine_coupling_inverse: An
             ok.close(log_abs_det, np.zeros(len(z)), "a shift keeps every volume: log|det| = 0", name="log|det|")
 
 
+def _mask(rng: Rng, kept: int, dim: int) -> Array:
+    """A mask whose two kinds are mixed, so that no cut at one place parts them."""
+    mask = np.arange(dim) < kept
+    while np.diff(mask).sum() < 2:
+        mask = rng.permutation(mask)
+    return mask
+
+
 def _random_layer(rng: Rng) -> tuple[Tensor, Array, flows.Perceptron, flows.Perceptron]:
     dim = int(rng.integers(4, 8))
     kept = int(rng.choice([k for k in range(1, dim - 1) if 2 * k != dim]))
-    mask = rng.permutation(np.arange(dim) < kept)
+    mask = _mask(rng, kept, dim)
     return _normal(rng, 7, dim), mask, _steering(rng, kept, dim - kept), _steering(rng, kept, dim - kept)
 
 
