@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from functools import partial
+from itertools import groupby
 from typing import Any
 
 import torch
@@ -53,8 +55,12 @@ class Chain(Bijector):
         return _run([step.forward for step in self.steps], z)
 
     def inverse(self, x: Tensor) -> tuple[Tensor, Tensor]:
-        """Back through all steps, last to first."""
-        return _run([step.inverse for step in reversed(self.steps)], x)
+        """Back through all steps, last to first; neighbours of one kind that has `inverse_together` go together."""
+        maps: list = []
+        for kind, run in groupby(reversed(self.steps), key=type):
+            steps, together = list(run), getattr(kind, "inverse_together", None)
+            maps += [partial(together, steps)] if together else [step.inverse for step in steps]
+        return _run(maps, x)
 
     def to_plain(self) -> dict[str, Any]:
         """The steps, each of which must be able to cross."""

@@ -89,8 +89,47 @@ class Coupling(Bijector):
 
     def inverse(self, x: Tensor) -> tuple[Tensor, Tensor]:
         """z_moved = (x_moved - t) exp(-s)."""
-        self.check(x)
-        return _CouplingInverse.apply(x, self.net.theta, self.net, *self._halves(), self.additive)
+        return self.inverse_together([self], x)
+
+    @staticmethod
+    def inverse_together(couplings: Sequence[Coupling], x: Tensor) -> tuple[Tensor, Tensor]:
+        """x walked back through `couplings`, in the order given: (z, log|det dz/dx|) of all of them as one node."""
+        couplings[0].check(x)
+        return _Undo.apply(x, couplings, *(coupling.net.theta for coupling in couplings))
+
+    def _undo(self, z: Tensor, total: Tensor, theta: Tensor) -> list[Tensor]:
+        """One coupling undone in place on z (dim, batch); adds sum u to `total`; returns what the way back needs."""
+        kept, moved = self._halves()
+        layers, inner = self.net.layers(theta), z[moved]
+        states = self.net.hidden(z[kept].clone().t(), layers)
+        raw = torch.addmm(layers[-1][1][:, None], layers[-1][0], states[-1].t())  # (moved or 2 moved, batch)
+        if self.additive:
+            z[moved] = inner - raw
+            return states
+        u, t = raw.chunk(2)
+        shrink = torch.exp(-LIMIT * u.tanh_())
+        z[moved] = inner = (inner - t).mul_(shrink)
+        total += u.sum(0)
+        return [*states, u, shrink, inner]
+
+    def _undo_back(
+        self, grad: Tensor, grad_log_det: Tensor, past: list[Tensor], theta: Tensor, to_input: bool
+    ) -> Tensor:
+        """The way back through `_undo`: grad (dim, batch) becomes dL/dx in place; returns dL/dtheta."""
+        kept, moved = self._halves()
+        layers, grad_moved = self.net.layers(theta), grad[moved]
+        if self.additive:
+            grad_raw = -grad_moved
+        else:
+            *past, u, shrink, inner = past
+            grad_s = torch.addcmul(grad_log_det, grad_moved, inner).mul_((u * u).sub_(1).mul_(LIMIT))
+            grad_moved = grad_moved * shrink
+            grad_raw = torch.cat([grad_s, -grad_moved])
+            grad[moved] = grad_moved
+        grad_kept, grad_theta = self.net.back(grad_raw.t(), past, layers, to_input)
+        if to_input:
+            grad[kept] += grad_kept.t()
+        return grad_theta
 
     def to_plain(self) -> dict[str, Any]:
         """Mask, kind and network as plain values."""
@@ -115,50 +154,28 @@ def _span(mask: Tensor) -> slice | None:
     return slice(where[0], where[-1] + 1, step) if even else None
 
 
-class _CouplingInverse(torch.autograd.Function):
-    """The inverse of a coupling layer as one graph node; first derivatives only.
+class _Undo(torch.autograd.Function):
+    """The inverse of couplings in a row as one graph node; first derivatives only.
 
     With u = tanh(raw), s = L u, z = (x - t) e^{-s}: dz/dx = e^{-s}, dz/dt = -e^{-s}, dz/draw = -L (1 - u^2) z, and the
     log-det -sum s adds -L (1 - u^2).  Coordinates lie along the first axis here: their rows are contiguous.
     """
 
     @staticmethod
-    def forward(ctx, x, theta, net, kept, moved, additive):
-        layers = net.layers(theta)
-        states, (w, b) = net.hidden(x[:, kept], layers), layers[-1]
-        raw = torch.addmm(b[:, None], w, states[-1].t())  # (moved or 2 moved, batch)
-        z = x.clone()
-        ctx.net, ctx.layers, ctx.kept, ctx.moved = net, layers, kept, moved
-        if additive:
-            z[:, moved] -= raw.t()
-            ctx.save_for_backward(theta, *states)
-            return z, x.new_zeros(len(x))
-        count = len(raw) // 2
-        u = raw[:count].tanh_()
-        shrink = torch.exp(-LIMIT * u)
-        inner = (x[:, moved].t() - raw[count:]).mul_(shrink)
-        z[:, moved] = inner.t()
-        ctx.save_for_backward(theta, *states, u, shrink, inner)
-        return z, u.sum(0).mul_(-LIMIT)
+    def forward(ctx, x, couplings, *thetas):
+        z, total = x.t().clone(memory_format=torch.contiguous_format), x.new_zeros(len(x))
+        pasts = [coupling._undo(z, total, theta) for coupling, theta in zip(couplings, thetas, strict=True)]
+        ctx.couplings, ctx.counts = couplings, [len(past) for past in pasts]
+        ctx.save_for_backward(*thetas, *(state for past in pasts for state in past))
+        return z.t(), total.mul_(-LIMIT)
 
     @staticmethod
     @torch.autograd.function.once_differentiable
     def backward(ctx, grad_z, grad_log_det):
-        _, *saved = ctx.saved_tensors  # theta is saved only so that a change of it before backward raises
-        states, affine = saved[: len(ctx.layers)], saved[len(ctx.layers) :]
-        grad = grad_moved = grad_z[:, ctx.moved].t()
-        if affine:
-            u, shrink, inner = affine
-            grad_raw = torch.addcmul(grad_log_det, grad, inner).mul_((u * u).sub_(1).mul_(LIMIT))
-            grad_moved = grad * shrink
-            grad = torch.cat([grad_raw, -grad_moved])
-        else:
-            grad = -grad
-        to_input = ctx.needs_input_grad[0]
-        grad_kept, grad_theta = ctx.net.back(grad.t(), states, ctx.layers, to_input)
-        if not to_input:
-            return None, grad_theta, None, None, None, None
-        grad_x = grad_z.clone()
-        grad_x[:, ctx.moved] = grad_moved.t()
-        grad_x[:, ctx.kept] += grad_kept
-        return grad_x, grad_theta, None, None, None, None
+        saved, grad_thetas = list(ctx.saved_tensors), []
+        grad = grad_z.t().clone(memory_format=torch.contiguous_format)
+        for k, (coupling, count) in reversed(list(enumerate(zip(ctx.couplings, ctx.counts, strict=True)))):
+            past, saved = saved[-count:], saved[:-count]
+            to_input = k > 0 or ctx.needs_input_grad[0]
+            grad_thetas.append(coupling._undo_back(grad, grad_log_det, past, saved[k], to_input))
+        return grad.t() if ctx.needs_input_grad[0] else None, None, *reversed(grad_thetas)
