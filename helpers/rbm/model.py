@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import NamedTuple
 
 import numpy as np
@@ -47,13 +48,17 @@ def uniform(shape: tuple[int, ...], generator: Rng, *, dtype: torch.dtype = torc
             device: torch.device | str | None = None) -> Tensor:  # fmt: skip
     """Uniform numbers 0 <= u < 1 on the grid k / 2^24 (k / 2^53 in float64) of the given shape.
 
-    On a CPU a numpy Generator on SFC64 is the cheapest exact road: one pass that writes float32, where torch.rand takes
-    a quarter longer and torch.bernoulli four times as long.  A torch Generator works on its own device.
+    On a CPU a numpy Generator on SFC64 is the cheapest exact road: each of its 64-bit words is cut into two float32,
+    in half the time of torch.rand and a fifth of that of torch.bernoulli.  A torch Generator works on its own device.
     """
     if isinstance(generator, torch.Generator):
         return torch.rand(shape, generator=generator, dtype=dtype, device=generator.device)
-    kind = np.float64 if dtype == torch.float64 else np.float32
-    return torch.from_numpy(generator.random(shape, dtype=kind)).to(device, dtype)
+    if dtype == torch.float64:
+        return torch.from_numpy(generator.random(shape)).to(device)
+    count = math.prod(shape)
+    words = generator.integers(0, 2**64 - 1, -(-count // 2), dtype=np.uint64, endpoint=True)
+    bits = torch.from_numpy(words.view(np.int32)[:count].reshape(shape)).bitwise_right_shift_(8)  # -2^23 .. 2^23 - 1
+    return bits.to(torch.float32).add_(2**23).mul_(2**-24).to(device, dtype)
 
 
 def bernoulli(p: Tensor, generator: Rng) -> Tensor:
