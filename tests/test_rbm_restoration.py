@@ -159,8 +159,8 @@ def test_cd_gradient_vanishes_when_data_and_model_agree():
 def test_one_product_update_is_the_plain_gradient_step():
     model, v, w = toy(), states(5)[3:9], states(5)[20:24]
     expected = [t - 0.1 * g for t, g in zip(model, rbm.cd_gradient(v, w, model.W, model.b), strict=True)]
-    pairs = [(x, rbm.hidden_given_visible(x, model.W, model.b)) for x in (v, w)]
-    ascend(model, *pairs, 0.1, None)
+    rows = torch.cat((w, v, torch.full((2, 5), torch.nan)))
+    ascend(model, rows, rbm.hidden_given_visible(rows, model.W, model.b), len(w), 0.1, None)
     assert all(torch.allclose(t, e, atol=1e-14) for t, e in zip(model, expected, strict=True))
 
 
@@ -170,8 +170,8 @@ def test_the_centred_step_is_the_gradient_in_centred_coordinates():
     dW, da, db = (-g for g in rbm.cd_gradient(v, w, model.W, model.b))
     cW = dW - torch.outer(da, lam) - torch.outer(mu, db)
     expected = (model.W + 0.1 * cW, model.a + 0.1 * (da - cW @ lam), model.b + 0.1 * (db - cW.T @ mu))
-    pairs = [(x, rbm.hidden_given_visible(x, model.W, model.b)) for x in (v, w)]
-    ascend(model, *pairs, 0.1, (mu, lam))
+    rows = torch.cat((w, v, torch.full((2, 5), torch.nan)))
+    ascend(model, rows, rbm.hidden_given_visible(rows, model.W, model.b), len(w), 0.1, (mu, lam))
     assert all(torch.allclose(t, e, atol=1e-14) for t, e in zip(model, expected, strict=True))
 
 

@@ -57,14 +57,15 @@ def uniform(shape: tuple[int, ...], generator: Rng, *, dtype: torch.dtype = torc
         return torch.from_numpy(generator.random(shape)).to(device)
     count = math.prod(shape)
     words = generator.integers(0, 2**64 - 1, -(-count // 2), dtype=np.uint64, endpoint=True)
-    bits = torch.from_numpy(words.view(np.int32)[:count].reshape(shape)).bitwise_right_shift_(8)  # -2^23 .. 2^23 - 1
-    return bits.to(torch.float32).add_(2**23).mul_(2**-24).to(device, dtype)
+    bits = words.view(np.uint32)[:count].reshape(shape)
+    bits >>= 8
+    return torch.from_numpy(bits.view(np.int32)).to(torch.float32).mul_(2**-24).to(device, dtype)
 
 
-def bernoulli(p: Tensor, generator: Rng) -> Tensor:
+def bernoulli(p: Tensor, generator: Rng, out: Tensor | None = None) -> Tensor:
     """One where u < p, else zero: a sample of every unit; p any shape, returns its shape and dtype."""
     u = uniform(tuple(p.shape), generator, dtype=p.dtype, device=p.device)
-    return torch.lt(u, p, out=torch.empty_like(u))
+    return torch.lt(u, p, out=u if out is None else out)
 
 
 def check(W: Tensor, a: Tensor, b: Tensor) -> None:
@@ -114,9 +115,9 @@ def conditionals(v: Tensor, h: Tensor, W: Tensor, a: Tensor, b: Tensor, low: int
     return torch.sigmoid((1 - low) * (v @ W + b)), torch.sigmoid((1 - low) * (h @ W.T + a))
 
 
-def hidden_given_visible(v: Tensor, W: Tensor, b: Tensor) -> Tensor:
+def hidden_given_visible(v: Tensor, W: Tensor, b: Tensor, out: Tensor | None = None) -> Tensor:
     """p(h_j = 1 | v) (Eq. 30); v (n, visible), returns (n, hidden)."""
-    return torch.addmm(b, v, W).sigmoid_()
+    return torch.addmm(b, v, W, out=out).sigmoid_()
 
 
 def visible_given_hidden(h: Tensor, W: Tensor, a: Tensor) -> Tensor:

@@ -104,31 +104,34 @@ def rao_blackwell_estimator(v: Tensor, W: Tensor, b: Tensor) -> Tensor:
     return v.T @ hidden_given_visible(v, W, b) / len(v)
 
 
-def negative_phase(v: Tensor, p: Tensor, model: RBM, sweeps: int, generator: Rng) -> tuple[Tensor, Tensor]:
+def negative_phase(v: Tensor, p: Tensor, model: RBM, sweeps: int, generator: Rng,
+                   out: tuple[Tensor, Tensor] | None = None) -> tuple[Tensor, Tensor]:  # fmt: skip
     """k sweeps from visible v with hidden probabilities p; returns the new v (n, visible) and its p (n, hidden)."""
     for _ in range(sweeps):
-        v = bernoulli(visible_given_hidden(bernoulli(p, generator), model.W, model.a), generator)
-        p = hidden_given_visible(v, model.W, model.b)
+        h = bernoulli(p, generator)
+        v = bernoulli(visible_given_hidden(h, model.W, model.a), generator, out=out and out[0])
+        p = hidden_given_visible(v, model.W, model.b, out=out and out[1])
     return v, p
 
 
-def ascend(model: RBM, data: tuple[Tensor, Tensor], chain: tuple[Tensor, Tensor], rate: float,
-           offsets: tuple[Tensor, Tensor] | None) -> None:  # fmt: skip
-    """Move the parameters up the likelihood in place; data and chain are (v, p(h | v)) pairs.
+def ascend(model: RBM, X: Tensor, Y: Tensor, chains: int, rate: float, offsets: tuple[Tensor, Tensor] | None) -> None:
+    """Move the parameters up the likelihood in place.
 
-    Both phases, and with `offsets` (mu, lambda) the two rank-one terms of the centred gradient, go into one matrix
-    product X^T Y: (v - mu)(h - lambda) summed over the difference of phases is D - dv lambda^T - mu dh^T.
+    X (rows, visible) and Y (rows, hidden) hold v and p(h | v): first of the chains, then of the data; the last two rows
+    are room to work in, and Y is used up. Both phases, and with `offsets` (mu, lambda) the two rank-one terms of the
+    centred gradient, go into one matrix product: (v - mu)(h - lambda) summed over the difference of phases is
+    D - dv lambda^T - mu dh^T.
     """
-    (v, p), (w, q) = data, chain
-    signs = torch.cat((v.new_full((len(v),), 1 / len(v)), w.new_full((len(w),), -1 / len(w))))
-    X, Y = torch.cat((v, w)), torch.cat((p, q))
-    dv, dh = signs @ X, signs @ Y
-    Y *= signs[:, None]
+    rows = len(X) - 2
+    signs = X.new_full((rows,), 1 / (rows - chains))
+    signs[:chains] = -1 / chains
+    dv, dh = signs @ X[:rows], signs @ Y[:rows]
+    Y[:rows] *= signs[:, None]
     if offsets is not None:
         mu, lam = offsets
-        X, Y = torch.cat((X, dv[None], mu[None])), torch.cat((Y, -lam[None], -dh[None]))
+        X[-2], X[-1], Y[-2], Y[-1], rows = dv, mu, -lam, -dh, rows + 2
         dv, dh = dv - X.T @ (Y @ lam), dh - Y.T @ (X @ mu)
-    model.W.addmm_(X.T, Y, alpha=rate)
+    model.W.addmm_(X[:rows].T, Y[:rows], alpha=rate)
     model.a.add_(dv, alpha=rate)
     model.b.add_(dh, alpha=rate)
 
@@ -168,6 +171,8 @@ class Trainer:
         self.mean = pixel_means(images).to(self.model.W) if plan.centred else None
         self.hidden_mean = torch.full_like(self.model.b, 0.5)
         self.chain = self.persistent_chains(images) if plan.chains else None
+        rows = plan.batch + (plan.chains or plan.batch) + 2
+        self.rooms = [self.model.W.new_empty(rows, len(part)) for part in self.model[1:]]  # for v, for p(h | v)
 
     def persistent_chains(self, images: Tensor) -> tuple[Tensor, Tensor]:
         """As many chains as the plan asks for, started from random digits: (v, p(h | v))."""
@@ -177,14 +182,16 @@ class Trainer:
 
     def step(self, v: Tensor, rate: float) -> None:
         """One update from the binary digits v (n, visible)."""
-        p = hidden_given_visible(v, self.model.W, self.model.b)
-        start = self.chain or (v, p)
-        end = negative_phase(*start, self.model, self.plan.sweeps, self.generator)
-        if self.plan.chains:
-            self.chain = end
+        m = self.plan.chains or len(v)
+        X, Y = (room[: m + len(v) + 2] for room in self.rooms)
+        X[m:-2] = v
+        p = hidden_given_visible(v, self.model.W, self.model.b, out=Y[m:-2])
         if self.plan.centred:
             self.hidden_mean.lerp_(p.mean(0), 0.01)
-        ascend(self.model, (v, p), end, rate, (self.mean, self.hidden_mean) if self.plan.centred else None)
+        negative_phase(*(self.chain or (v, p)), self.model, self.plan.sweeps, self.generator, out=(X[:m], Y[:m]))
+        if self.plan.chains:
+            self.chain = X[:m].clone(), Y[:m].clone()
+        ascend(self.model, X, Y, m, rate, (self.mean, self.hidden_mean) if self.plan.centred else None)
 
 
 def fit(model: RBM, images: Tensor, plan: Plan, generator: Rng, *,
