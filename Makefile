@@ -3,9 +3,12 @@ PYTHON ?= python3
 BIN := .venv/$(if $(filter Windows_NT,$(OS)),Scripts,bin)
 FIRST := notebooks/01_computation_graph/computation_graph.ipynb
 WORKERS ?= 2
+PROFILE ?= class
+DEVICE ?= auto
+WORD = $(shell echo $(CHAPTER) | cut -d_ -f2-)
 AS_ROOT := $(if $(filter 0,$(shell id -u)),--allow-root)
 
-.PHONY: help set-up lab test stress release grade bench lint format pins
+.PHONY: help set-up lab test stress run release grade bench lint format pins
 
 help:  ## this list
 	@sed -n 's/^\([a-z-]*\):.*## /\1\t/p' Makefile | expand -t 12
@@ -22,6 +25,9 @@ test: set-up  ## all tests; TEST_ARGS="tests/test_vmc.py -x" narrows them
 
 stress: set-up  ## the long tests too: papermill in class, 50 seeds for every check
 	@COURSE_SEEDS=50 OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n $(WORKERS) --dist loadgroup -m "slow or not slow" $(TEST_ARGS)
+
+run: set-up  ## CHAPTER=01_computation_graph PROFILE=class DEVICE=auto: its solution, executed, in build/
+	@mkdir -p build && $(BIN)/papermill solutions/$(CHAPTER)/$(WORD).ipynb build/$(CHAPTER)_$(PROFILE).ipynb -p profile $(PROFILE) -p device $(DEVICE) --cwd build
 
 release: set-up  ## notebooks/ from solutions/
 	@$(BIN)/python -m grading.release $(CHAPTER)
