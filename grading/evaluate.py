@@ -98,6 +98,7 @@ class Grader:
         seconds = min(self.limits.exercise, max(1.0, end - time.monotonic()))
         order = {"check": task.check, "setup": task.setup, "names": task.functions, "points": task.points}
         order |= {"cells": [[*cell, self.limits.cell] for cell in programme], "seconds": seconds, "seed": seed}
+        order["call"] = self.limits.call
         start = time.monotonic()
         try:
             with self._pair(self._tree(task)) as (channel, student, judge):

@@ -37,9 +37,10 @@ class Limits:
 
     memory: int = 2 << 30  # bytes beyond what Python and its libraries take
     disk: int = 64 << 20  # bytes in its scratch folder
-    processes: int = 64  # processes and threads
+    processes: int = 32  # processes and threads
     cpu: int = 60  # processor seconds of one process
     cell: float = 5.0  # for one cell of definitions
+    call: float = 10.0  # for one call of a student's function
     exercise: float = 40.0  # for all cells and all calls of one exercise
     submission: float = 150.0
 

@@ -53,8 +53,8 @@ def _answers() -> dict[str, list[str]]:
 class Remote:
     """The transport to a student's process: one reply for each request, in time, in turn and in form, or none."""
 
-    def __init__(self, channel: socket.socket, deadline: float) -> None:
-        self.channel, self.deadline = channel, deadline
+    def __init__(self, channel: socket.socket, deadline: float, longest: float) -> None:
+        self.channel, self.deadline, self.longest = channel, deadline, longest
         self.gone, self.caught = "", []
 
     def define(self, cells: list) -> list:
@@ -74,7 +74,7 @@ class Remote:
         if self.gone:
             _refuse(self.gone)
         nonce, now = os.urandom(16), time.monotonic()
-        seconds = max(0.05, min(seconds, self.deadline - now))
+        seconds = max(0.05, min(seconds, self.longest, self.deadline - now))
         head = json.dumps({"name": name, "seconds": seconds, "nonce": nonce.hex()}).encode()
         try:
             for part in (head, request):
@@ -114,7 +114,7 @@ def main(channel: socket.socket, students: socket.socket | None = None) -> None:
         frames.write(channel, json.dumps(_answers()).encode())
         return
     start = time.monotonic()
-    remote = Remote(students, start + task["seconds"])
+    remote = Remote(students, start + task["seconds"], task["call"])
     notes = remote.define(task["cells"])
     outcome = {"score": 0.0, "text": "", "laws": [], "defect": ""}
     try:

@@ -19,6 +19,7 @@ import sys
 import time
 from types import ModuleType
 
+import calls
 import walls
 
 TICK = 0.05  # seconds between two looks at a session's memory
@@ -81,12 +82,15 @@ def _keep(player: ModuleType, order: dict, lease: int, *channels: int) -> None:
 
 def _play(player: ModuleType, order: dict, *channels: int) -> None:
     """The child: inside its walls, without privileges, deaf and mute but for its channels."""
+    taken = walls.address_space() if order["walls"] else 0
     walls.raise_walls(order)
-    walls.limit(order)
+    walls.limit(order, taken)
     nowhere = os.open(os.devnull, os.O_RDWR)
     for descriptor in (0, 1, 2):
         os.dup2(nowhere, descriptor)
     sys.path[:] = [order["course"], *sys.path[1:]]
+    if order["walls"]:
+        calls.forbid()
     player.main(*(socket.socket(fileno=channel) for channel in channels))
 
 
@@ -110,14 +114,13 @@ def _gone(child: int) -> bool:
 
 
 def _memory(nearby: set[int]) -> int:
-    """Bytes of private memory that all processes of the session hold together."""
-    total, page = 0, os.sysconf("SC_PAGE_SIZE")
-    with contextlib.suppress(OSError):
-        for name in os.listdir("/proc"):
-            if name.isdecimal() and int(name) not in nearby:
-                with contextlib.suppress(OSError, ValueError, IndexError), open(f"/proc/{name}/statm") as counts:
-                    _, resident, shared = counts.read().split()[:3]
-                    total += (int(resident) - int(shared)) * page
+    """Bytes of memory that all processes of the session hold together, files on disk not counted."""
+    total = 0
+    for name in os.listdir("/proc"):
+        if name.isdecimal() and int(name) not in nearby:
+            with contextlib.suppress(OSError, ValueError), open(f"/proc/{name}/status") as status:
+                parts = (line.split() for line in status if line.startswith(("RssAnon", "RssShmem", "VmSwap")))
+                total += sum(int(part[1]) for part in parts) << 10
     return total
 
 

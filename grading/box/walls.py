@@ -6,14 +6,13 @@ ids, own mounts, own network without devices, own shared memory, an empty scratc
 
 from __future__ import annotations
 
-import contextlib
 import ctypes
 import os
 import resource
 
 NEWNS, NEWUTS, NEWIPC, NEWUSER, NEWPID, NEWNET = 0x20000, 0x4000000, 0x8000000, 0x10000000, 0x20000000, 0x40000000
 RDONLY, NOSUID, NODEV, NOEXEC, REMOUNT, BIND, REC, PRIVATE = 1, 2, 4, 8, 32, 4096, 16384, 1 << 18
-SET_DUMPABLE, SET_NO_NEW_PRIVS, CAPBSET_DROP = 4, 38, 24
+SET_DUMPABLE, CAPBSET_DROP = 4, 24
 LAST_CAPABILITY = 63
 
 _libc = ctypes.CDLL(None, use_errno=True)
@@ -65,8 +64,6 @@ def raise_walls(order: dict) -> None:
             _mount("proc", "/proc", "proc", NOSUID | NODEV | NOEXEC)
         except OSError:  # a container may forbid it: then no process list at all
             _mount("none", "/proc", "tmpfs", RDONLY | NOSUID | NODEV | NOEXEC, "size=4k")
-        with contextlib.suppress(OSError):
-            _forbid_more_namespaces()
         _drop_capabilities()
     os.chdir(order["scratch"])
 
@@ -76,36 +73,28 @@ def _mount(source: str | None, target: str, kind: str | None, flags: int, option
     _call("mount", *text, ctypes.c_ulong(flags), options.encode() or None)
 
 
-def _forbid_more_namespaces() -> None:
-    with open("/proc/sys/user/max_user_namespaces", "w") as file:
-        file.write("0")
-
-
 def _drop_capabilities() -> None:
     for capability in range(LAST_CAPABILITY + 1):
         _libc.prctl(CAPBSET_DROP, capability, 0, 0, 0)
     header = (ctypes.c_uint32 * 2)(0x20080522, 0)
     _call("capset", header, (ctypes.c_uint32 * 6)())
-    _call("prctl", SET_NO_NEW_PRIVS, 1, 0, 0, 0)
 
 
-def limit(order: dict) -> None:
-    """Memory beyond what the server holds, processor seconds, processes, size of a file, no core dumps."""
+def limit(order: dict, taken: int) -> None:
+    """Memory beyond the `taken` address space, processor seconds, processes, size of a file, no core dumps."""
     limits = {
         resource.RLIMIT_CPU: order["cpu"],
         resource.RLIMIT_FSIZE: order["disk"],
         resource.RLIMIT_CORE: 0,
-        resource.RLIMIT_NOFILE: 256,
+        resource.RLIMIT_NOFILE: 128,
     }
     if order["walls"]:
-        limits |= {resource.RLIMIT_AS: _address_space() + order["memory"], resource.RLIMIT_NPROC: order["processes"]}
+        limits |= {resource.RLIMIT_AS: taken + order["memory"], resource.RLIMIT_NPROC: order["processes"]}
     for which, most in limits.items():
         resource.setrlimit(which, (most, most))
 
 
-def _address_space() -> int:
-    try:
-        with open("/proc/self/statm") as counts:
-            return int(counts.read().split()[0]) * os.sysconf("SC_PAGE_SIZE")
-    except OSError:
-        return 8 << 30
+def address_space() -> int:
+    """Bytes of address space that this process has mapped."""
+    with open("/proc/self/statm") as counts:
+        return int(counts.read().split()[0]) * os.sysconf("SC_PAGE_SIZE")
