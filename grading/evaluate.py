@@ -20,7 +20,7 @@ from nbformat import NotebookNode
 
 from grading import cells, masks
 from grading.box import frames
-from grading.sandbox import STUDENTS_MODULES, Box, Limits, SandboxError, Session
+from grading.sandbox import STUDENTS_MODULES, Box, Limits, Session
 
 HELPERS = Path(__file__).resolve().parent.parent / "helpers"
 SESSIONS = 400  # after so many a box is renewed, so that no memory can creep
@@ -94,25 +94,31 @@ class Grader:
         return verdicts
 
     def _judge(self, task: cells.Task, programme: list, end: float, seed: int | None) -> Verdict:
+        verdict = self._attempt(task, programme, end, seed)
+        if verdict is None:  # a box has ended under us, say by a system short of memory: once more in a new one
+            self._drop()
+            verdict = self._attempt(task, programme, end, seed)
+        return verdict or Verdict(task.name, task.points, reason="this exercise could not be judged: its box ended twice")
+
+    def _attempt(self, task: cells.Task, programme: list, end: float, seed: int | None) -> Verdict | None:
         verdict = Verdict(task.name, task.points)
         seconds = min(self.limits.exercise, max(1.0, end - time.monotonic()))
         order = {"check": task.check, "setup": task.setup, "names": task.functions, "points": task.points}
         order |= {"cells": [[*cell, self.limits.cell] for cell in programme], "seconds": seconds, "seed": seed}
-        order["call"] = self.limits.call
-        start = time.monotonic()
-        try:
-            with self._pair(self._tree(task)) as (channel, student, judge):
+        order["call"], start = self.limits.call, time.monotonic()
+        with self._pair(self._tree(task)) as (channel, student, judge):
+            try:
                 frames.write(channel, json.dumps(order).encode(), time.monotonic() + seconds)
                 outcome = frames.read(channel, time.monotonic() + 2 * seconds + 5, MOST_OUTCOME)
-            _fill(verdict, json.loads(outcome))
-        except frames.Broken as error:
-            verdict.reason = f"this exercise could not be judged: {error}"
-            if ended := judge.outcome.get("ended"):
-                verdict.reason += f" ({ended})"
+                _fill(verdict, json.loads(outcome))
+            except frames.Broken as error:
+                verdict.reason = f"this exercise could not be judged: {error}"
+        if not student.outcome or not judge.outcome:
+            return None
         verdict.seconds, verdict.cpu = time.monotonic() - start, student.outcome.get("cpu", 0.0)
-        ended = student.outcome.get("ended", "")
-        if ended not in ("", "closed"):
-            verdict.notes.append(f"its process: {ended}")
+        for session, whose in ((student, "its process"), (judge, "the judge's process")):
+            if session.outcome.get("ended", "") not in ("", "closed"):
+                verdict.notes.append(f"{whose}: {session.outcome['ended']}")
         return verdict
 
     def _tree(self, task: cells.Task) -> str:
@@ -129,12 +135,8 @@ class Grader:
             judge = self._box("judge").open("full", judges, other)
             for end in (judges, one, other):
                 end.close()
-            try:
-                with student, judge:
-                    yield ours, student, judge
-            except SandboxError:
-                self._drop()
-                raise
+            with student, judge:
+                yield ours, student, judge
 
     def _answers(self) -> dict[str, list[str]]:
         ours, judges = socket.socketpair()

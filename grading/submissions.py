@@ -26,10 +26,11 @@ def read_bytes(path: Path) -> bytes:
     except OSError as error:
         reason = "it is a link" if path.is_symlink() else error.strerror.lower()
         raise Unreadable(f"{path.name} cannot be opened: {reason}") from None
+    about = os.fstat(descriptor)
+    if not stat.S_ISREG(about.st_mode):
+        os.close(descriptor)
+        raise Unreadable(f"{path.name} is not a regular file")
     with os.fdopen(descriptor, "rb") as file:
-        about = os.fstat(descriptor)
-        if not stat.S_ISREG(about.st_mode):
-            raise Unreadable(f"{path.name} is not a regular file")
         if about.st_size > MOST_BYTES:
             raise Unreadable(f"{path.name} takes {about.st_size >> 20} MiB; at most {MOST_BYTES >> 20} MiB are read")
         return file.read(MOST_BYTES + 1)

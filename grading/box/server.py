@@ -82,6 +82,7 @@ def _keep(player: ModuleType, order: dict, lease: int, *channels: int) -> None:
 
 def _play(player: ModuleType, order: dict, *channels: int) -> None:
     """The child: inside its walls, without privileges, deaf and mute but for its channels."""
+    os.setsid()  # a signal to one's own group would reach the server: groups reach across namespaces
     taken = walls.address_space() if order["walls"] else 0
     walls.raise_walls(order)
     walls.limit(order, taken)
