@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import ast
 import copy
+import functools
 import re
 import symtable
 from collections.abc import Iterable, Iterator
@@ -17,6 +18,7 @@ from IPython.core.inputtransformer2 import TransformerManager
 from nbformat import NotebookNode, from_dict
 
 KINDS = ("code", "markdown", "raw")
+NONE: frozenset[str] = frozenset()
 
 
 def role(cell: NotebookNode) -> str:
@@ -156,7 +158,7 @@ def tasks(release: NotebookNode) -> list[Task]:
 
 
 def _called(source: str) -> tuple[str, ...]:
-    attributes = (node.attr for node in ast.walk(_tree(source)) if isinstance(node, ast.Attribute))
+    attributes = (node.attr for node in ast.walk(ast.parse(source)) if isinstance(node, ast.Attribute))
     return tuple(dict.fromkeys(attributes))
 
 
@@ -188,24 +190,26 @@ def needed(sources: Iterable[str], names: set[str]) -> list[str]:
     return [source for source in sources if source in chosen]
 
 
-def bound(source: str) -> set[str]:
+@functools.lru_cache(2048)
+def bound(source: str) -> frozenset[str]:
     """Global names that a cell binds."""
     table = _table(source)
-    return {s.get_name() for s in table.get_symbols() if s.is_assigned() or s.is_imported()} if table else set()
+    return frozenset(s.get_name() for s in table.get_symbols() if s.is_assigned() or s.is_imported()) if table else NONE
 
 
-def used(source: str) -> set[str]:
+@functools.lru_cache(2048)
+def used(source: str) -> frozenset[str]:
     """Global names that a cell reads, within functions too; every word of a cell that is not Python."""
     table = _table(source)
     if table is None:
-        return set(re.findall(r"[^\W\d]\w*", source))
+        return frozenset(re.findall(r"[^\W\d]\w*", source))
 
     def nested(inner: symtable.SymbolTable) -> Iterator[str]:
         for child in inner.get_children():
             yield from (s.get_name() for s in child.get_symbols() if s.is_global() and s.is_referenced())
             yield from nested(child)
 
-    return {s.get_name() for s in table.get_symbols() if s.is_referenced()} | set(nested(table))
+    return frozenset({s.get_name() for s in table.get_symbols() if s.is_referenced()} | set(nested(table)))
 
 
 def _plain(source: str) -> str:
@@ -216,12 +220,10 @@ def _plain(source: str) -> str:
         return source
 
 
-def _tree(source: str) -> ast.AST:
-    return ast.parse(_plain(source))
-
-
 def _table(source: str) -> symtable.SymbolTable | None:
-    try:
-        return symtable.symtable(_plain(source), "cell", "exec")
-    except (SyntaxError, ValueError, RecursionError, MemoryError):
-        return None
+    for make in (str, _plain):  # magics are rare, and turning them into Python is slow
+        try:
+            return symtable.symtable(make(source), "cell", "exec")
+        except (SyntaxError, ValueError, RecursionError, MemoryError):
+            continue
+    return None

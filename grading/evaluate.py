@@ -6,15 +6,14 @@ It never reads a byte that a student's process wrote.
 
 from __future__ import annotations
 
-import contextlib
 import json
 import shutil
 import socket
 import tempfile
 import time
-from collections.abc import Iterator
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
+from typing import Any
 
 from nbformat import NotebookNode
 
@@ -54,12 +53,14 @@ class Grader:
         self.walls, self.limits, self.helpers = walls, limits or Limits(), helpers
         self.home = Path(tempfile.mkdtemp(prefix="grading-"))
         self.boxes: dict[str, Box] = {}
+        self.judge: tuple[Session, socket.socket] | None = None
         self.opened = 0
         try:
             full, masked = self.home / "judge", self.home / "student"
             shutil.copytree(helpers, full / "full" / "helpers", ignore=shutil.ignore_patterns("__pycache__"))
             masked.mkdir()
-            self.trees = masks.build(helpers, masked, self._answers())
+            self.trees = masks.build(helpers, masked, self._ask({}, None, time.monotonic() + 60))
+            self._dismiss()
         except BaseException:
             self.stop()
             raise
@@ -72,9 +73,7 @@ class Grader:
 
     def stop(self) -> None:
         """End the boxes and remove what they saw."""
-        for box in self.boxes.values():
-            box.stop()
-        self.boxes = {}
+        self._drop()
         shutil.rmtree(self.home, ignore_errors=True)
 
     def evaluate(self, release: NotebookNode, nb: NotebookNode, seed: int | None = None) -> list[Verdict]:
@@ -82,68 +81,72 @@ class Grader:
         end, slow = time.monotonic() + self.limits.submission, set()
         programme = list(cells.programme(release, nb))
         verdicts = []
-        for task in cells.tasks(release):
-            if time.monotonic() >= end:
-                reason = f"this notebook had used up its {self.limits.submission:g} seconds"
-                verdicts.append(Verdict(task.name, task.points, reason=reason))
-                continue
-            todo = [cell for cell in programme if cell[0] not in slow]
-            verdict = self._judge(task, todo, end, seed)
-            slow |= {note.split(":")[0] for note in verdict.notes if ": OutOfTime" in note}
-            verdicts.append(verdict)
+        try:
+            for task in cells.tasks(release):
+                todo = [cell for cell in programme if cell[0] not in slow]
+                verdict = self._judge(task, todo, end, seed)
+                slow |= {note.split(":")[0] for note in verdict.notes if ": OutOfTime" in note}
+                verdicts.append(verdict)
+        finally:
+            self._dismiss()
         return verdicts
 
     def _judge(self, task: cells.Task, programme: list, end: float, seed: int | None) -> Verdict:
-        verdict = self._attempt(task, programme, end, seed)
-        if verdict is None:  # a box has ended under us, say by a system short of memory: once more in a new one
+        for _ in range(2):  # a box may end under us, say when the system is short of memory: once more in a new one
+            left = min(self.limits.exercise, end - time.monotonic())
+            if left <= 0:
+                reason = f"this notebook had used up its {self.limits.submission:g} seconds"
+                return Verdict(task.name, task.points, reason=reason)
+            if verdict := self._attempt(task, programme, left, seed):
+                return verdict
             self._drop()
-            verdict = self._attempt(task, programme, end, seed)
-        return verdict or Verdict(task.name, task.points, reason="this exercise could not be judged: its box ended twice")
+        return Verdict(task.name, task.points, reason="this exercise could not be judged: its box ended twice")
 
-    def _attempt(self, task: cells.Task, programme: list, end: float, seed: int | None) -> Verdict | None:
+    def _attempt(self, task: cells.Task, programme: list, seconds: float, seed: int | None) -> Verdict | None:
         verdict = Verdict(task.name, task.points)
-        seconds = min(self.limits.exercise, max(1.0, end - time.monotonic()))
         order = {"check": task.check, "setup": task.setup, "names": task.functions, "points": task.points}
         order |= {"cells": [[*cell, self.limits.cell] for cell in programme], "seconds": seconds, "seed": seed}
         order["call"], start = self.limits.call, time.monotonic()
-        with self._pair(self._tree(task)) as (channel, student, judge):
+        ours, judges = socket.socketpair()
+        with ours, judges, self._student(self._tree(task), ours) as student:
+            ours.close()
             try:
-                frames.write(channel, json.dumps(order).encode(), time.monotonic() + seconds)
-                outcome = frames.read(channel, time.monotonic() + 2 * seconds + 5, MOST_OUTCOME)
-                _fill(verdict, json.loads(outcome))
+                _fill(verdict, self._ask(order, judges, start + 2 * seconds + 5))
             except frames.Broken as error:
-                verdict.reason = f"this exercise could not be judged: {error}"
-        if not student.outcome or not judge.outcome:
-            return None
+                how = self._dismiss().get("ended") or str(error)
+                verdict.reason = f"this exercise could not be judged: {how}"
         verdict.seconds, verdict.cpu = time.monotonic() - start, student.outcome.get("cpu", 0.0)
-        for session, whose in ((student, "its process"), (judge, "the judge's process")):
-            if session.outcome.get("ended", "") not in ("", "closed"):
-                verdict.notes.append(f"{whose}: {session.outcome['ended']}")
-        return verdict
+        if (ended := student.outcome.get("ended", "")) not in ("", "closed"):
+            verdict.notes.append(f"its process: {ended}")
+        return verdict if student.outcome else None
+
+    def _ask(self, order: dict, students: socket.socket | None, deadline: float) -> Any:
+        """Have the judge carry out an order; it keeps its session until the submission is done."""
+        if self.judge is None:
+            ours, judges = socket.socketpair()
+            with judges:
+                self.judge = self._box("judge").open("full", judges), ours
+        line = self.judge[1]
+        frames.write(line, json.dumps(order).encode(), deadline)
+        if students is not None:
+            socket.send_fds(line, [b"+"], [students.fileno()])
+        return json.loads(frames.read(line, deadline, MOST_OUTCOME))
+
+    def _dismiss(self) -> dict:
+        """End the judge's session: none outlives a submission."""
+        session, self.judge = self.judge, None
+        if session is None:
+            return {}
+        session[1].close()
+        return session[0].close()
+
+    def _student(self, tree: str, channel: socket.socket) -> Session:
+        self._renew()
+        return self._box("student").open(tree, channel)
 
     def _tree(self, task: cells.Task) -> str:
         named = (self.trees[name] for name in task.calls if name in self.trees)
         return next(named, self.trees[""])
-
-    @contextlib.contextmanager
-    def _pair(self, tree: str) -> Iterator[tuple[socket.socket, Session, Session]]:
-        """A student's session and a judge's that share a socket, and our line to the judge."""
-        self._renew()
-        (ours, judges), (one, other) = socket.socketpair(), socket.socketpair()
-        with ours, judges, one, other:
-            student = self._box("student").open(tree, one)
-            judge = self._box("judge").open("full", judges, other)
-            for end in (judges, one, other):
-                end.close()
-            with student, judge:
-                yield ours, student, judge
-
-    def _answers(self) -> dict[str, list[str]]:
-        ours, judges = socket.socketpair()
-        with ours, judges, self._box("judge").open("full", judges):
-            judges.close()
-            frames.write(ours, b"{}")
-            return json.loads(frames.read(ours, time.monotonic() + 30))
 
     def _box(self, role: str) -> Box:
         if role not in self.boxes:
@@ -157,6 +160,7 @@ class Grader:
             self._drop()
 
     def _drop(self) -> None:
+        self._dismiss()
         for box in self.boxes.values():
             box.stop()
         self.boxes = {}

@@ -118,7 +118,8 @@ class Box:
 
     def _order(self, tree: str) -> dict:
         limits = self.limits
-        sizes = {"memory": limits.memory, "disk": limits.disk, "cpu": limits.cpu, "processes": limits.processes}
+        cpu = int(limits.submission) if self.role == "judge" else limits.cpu
+        sizes = {"memory": limits.memory, "disk": limits.disk, "cpu": cpu, "processes": limits.processes}
         places = {"tree": f"/trees/{tree}", "course": "/course", "scratch": "/tmp"}
         places["hidden"] = [] if self.role == "judge" else ["/trees"]
         if not self.walls:

@@ -17,28 +17,34 @@ import pkgutil
 import socket
 import sys
 import time
+from collections.abc import Callable
 from typing import Any
 
 import frames
+from IPython.core.inputtransformer2 import TransformerManager
 
 GRACE = 1.0  # seconds beyond a call's own limit until its process is given up
 MOST_NOTES = 65536
 DEFINITIONS = "the cells of this notebook"
 
 
+_original: Callable[..., Any]  # Exercise.judge as helpers has it
+
+
 def warm_up() -> None:
     """Import every chapter and every check once."""
+    global _original  # noqa: PLW0603 - set once, before the first session
     sys.path.insert(0, os.environ["COURSE"])
     for name in _modules("helpers"):
         importlib.import_module(name)
+    _original = importlib.import_module("helpers.checks.laws").Exercise.judge
 
 
 def _modules(package: str) -> list[str]:
-    """The modules of helpers and of helpers.checks."""
+    """All modules of helpers, without those that only a command line runs."""
     folders = importlib.import_module(package).__path__
-    checks = importlib.import_module(f"{package}.checks").__path__
-    names = [f"{package}.{module.name}" for module in pkgutil.iter_modules(folders)]
-    return names + [f"{package}.checks.{module.name}" for module in pkgutil.iter_modules(checks)]
+    names = (module.name for module in pkgutil.walk_packages(folders, f"{package}."))
+    return [name for name in names if not name.endswith("__main__")]
 
 
 def _answers() -> dict[str, list[str]]:
@@ -107,12 +113,21 @@ def _refuse(reason: str) -> None:
     raise BoundaryError(f"your function's answer does not count: {reason}")
 
 
-def main(channel: socket.socket, students: socket.socket | None = None) -> None:
-    """Read the task, judge it, write the outcome; a check that fails in itself is reported as a defect."""
-    task = json.loads(frames.read(channel))
-    if students is None:
-        frames.write(channel, json.dumps(_answers()).encode())
-        return
+def main(channel: socket.socket) -> None:
+    """Answer one order after another: which names answer an exercise, or what a check says of a student's process."""
+    while True:
+        task = json.loads(frames.read(channel))
+        if not task:
+            outcome = _answers()
+        else:
+            _, (descriptor, *_), _, _ = socket.recv_fds(channel, 1, 1)
+            with socket.socket(fileno=descriptor) as students:
+                outcome = _outcome(task, students)
+        frames.write(channel, json.dumps(outcome).encode())
+
+
+def _outcome(task: dict, students: socket.socket) -> dict:
+    """Points, laws and notes; a check that fails in itself is reported as a defect."""
     start = time.monotonic()
     remote = Remote(students, start + task["seconds"], task["call"])
     notes = remote.define(task["cells"])
@@ -121,8 +136,7 @@ def main(channel: socket.socket, students: socket.socket | None = None) -> None:
         outcome |= _judge(task, remote)
     except Exception as error:  # noqa: BLE001 - reported by name, costs this exercise only
         outcome["defect"] = f"{type(error).__name__}: {error}"[:300]
-    outcome |= {"notes": notes, "gone": remote.gone, "caught": remote.caught, "seconds": time.monotonic() - start}
-    frames.write(channel, json.dumps(outcome).encode())
+    return outcome | {"notes": notes, "gone": remote.gone, "caught": remote.caught, "seconds": time.monotonic() - start}
 
 
 def _judge(task: dict, remote: Remote) -> dict:
@@ -130,10 +144,9 @@ def _judge(task: dict, remote: Remote) -> dict:
     from helpers.checks.boundary import Answer
 
     reports: list[laws.Report] = []
-    original = laws.Exercise.judge
 
     def listening(self: laws.Exercise, *functions: Any, seed: int | None = None) -> laws.Report:
-        reports.append(original(self, *functions, seed=task["seed"] if seed is None else seed))
+        reports.append(_original(self, *functions, seed=task["seed"] if seed is None else seed))
         return reports[-1]
 
     laws.Exercise.judge = listening
@@ -155,8 +168,6 @@ def _judge(task: dict, remote: Remote) -> dict:
 
 def _value(source: str, space: dict[str, Any]) -> Any:
     """Run `source`; the value of its last line if that is an expression."""
-    from IPython.core.inputtransformer2 import TransformerManager
-
     tree = ast.parse(TransformerManager().transform_cell(source))
     last = tree.body.pop() if tree.body and isinstance(tree.body[-1], ast.Expr) else None
     exec(compile(tree, "<check>", "exec"), space)

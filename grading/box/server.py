@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import array
 import contextlib
+import gc
 import importlib
 import json
 import os
@@ -34,6 +35,8 @@ def main(role: str, uid: int, descriptor: int, modules: list[str]) -> None:
     for module in modules:
         importlib.import_module(module)
     player.warm_up()
+    gc.collect()
+    gc.freeze()  # or every session's collections would copy all that was imported
     walls.hide_from_siblings()
     control.send(b"ready")
     while True:
