@@ -39,8 +39,7 @@ class SubmissionExporter(NotebookExporter):
         try:
             nb = submissions.read(path) if submitted else _ours(path)
         except submissions.Unreadable as error:
-            nb = from_dict({"cells": [], "metadata": {"grading": {"reason": str(error)}}})
-            nb |= {"nbformat": 4, "nbformat_minor": 5}
+            nb = unreadable(str(error))
         resources = self._init_resources(resources)
         resources["metadata"]["name"], resources["metadata"]["path"] = path.stem, str(path.parent)
         return self.from_notebook_node(nb, resources=resources, **options)
@@ -94,6 +93,11 @@ def grader(walls: bool = True) -> Grader:
     return made
 
 
+def unreadable(reason: str) -> NotebookNode:
+    """What stands in for a submission that is no notebook."""
+    return from_dict({"cells": [], "metadata": {"grading": {"reason": reason}}, "nbformat": 4, "nbformat_minor": 5})
+
+
 def restored(release: NotebookNode, nb: NotebookNode) -> NotebookNode:
     """The submission in the release's form, clean, with a record of what was put right."""
     done = cells.restore(release, nb)
@@ -102,9 +106,9 @@ def restored(release: NotebookNode, nb: NotebookNode) -> NotebookNode:
             mine = next(made for made in done.nb.cells if cells.grade_id(made) == name)
             mine.metadata.nbgrader["checksum"] = compute_checksum(cell)
     clean.notebook(done.nb, {cell.source for cell in release.cells})
-    unreadable = nb.metadata.get("grading", {}).get("reason", "") if "grading" in nb.metadata else ""
-    notes = [] if unreadable else [clean.text(note, 300) for note in done.notes]
-    done.nb.metadata["grading"] = {"notes": notes, "reason": unreadable}
+    reason = nb.metadata.get("grading", {}).get("reason", "")
+    notes = [] if reason else [clean.text(note, 300) for note in done.notes]
+    done.nb.metadata["grading"] = {"notes": notes, "reason": reason}
     return done.nb
 
 

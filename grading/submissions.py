@@ -52,7 +52,7 @@ def parse(data: bytes, name: str) -> NotebookNode:
         cells = found.get("cells")
         if not isinstance(cells, list) or len(cells) > MOST_CELLS:
             raise ValueError(f"it holds no list of at most {MOST_CELLS} cells")
-        good = [_cell(cell) for cell in cells if isinstance(cell, dict)]
+        good = [_cell(cell, f"cell-{n}") for n, cell in enumerate(cells) if isinstance(cell, dict)]
         return nbformat.from_dict({"cells": good, "metadata": {}, "nbformat": 4, "nbformat_minor": 5})
     except Unreadable:
         raise
@@ -62,12 +62,13 @@ def parse(data: bytes, name: str) -> NotebookNode:
         raise Unreadable(f"{name} cannot be read: {str(error)[:200] or type(error).__name__}") from None
 
 
-def _cell(cell: dict) -> dict:
+def _cell(cell: dict, name: str) -> dict:
     """A cell whose parts have the types that the format asks for."""
     source, metadata = cell.get("source", ""), cell.get("metadata")
     joined = "".join(part for part in source if isinstance(part, str)) if isinstance(source, list) else source
     kind = cell.get("cell_type")
     return {
+        "id": name,
         "cell_type": kind if kind in ("code", "markdown", "raw") else "raw",
         "source": joined if isinstance(joined, str) else "",
         "metadata": metadata if isinstance(metadata, dict) else {},

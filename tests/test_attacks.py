@@ -54,9 +54,9 @@ class Yard:
         for folder in (self.helpers, self.grader.home):
             contents |= {p: p.read_bytes() for p in folder.rglob("*") if p.is_file()}
         found = {str(path): hashlib.sha256(data).hexdigest() for path, data in contents.items()}
-        for folder in (ROOT / "helpers", ROOT / "grading", ROOT / "solutions", Path.home()):
+        for folder in (ROOT / "helpers", ROOT / "grading", ROOT / "solutions"):
             entries = sorted(os.scandir(folder), key=lambda entry: entry.name)
-            entries = [entry for entry in entries if entry.name not in ("__pycache__", ".cache", ".ipython")]
+            entries = [entry for entry in entries if entry.name != "__pycache__"]
             found[str(folder)] = str([(e.name, e.stat(follow_symlinks=False).st_size) for e in entries])
         return found
 
