@@ -43,11 +43,5 @@ c.FileNameCollectorPlugin.named_regexp = r".*/(?P<student_id>[^/_]+)_(?P<timesta
 
 # Student code runs in a sandbox, checks beside it; every field but the student's own comes from the release.
 c.Autograde.exporter_class = SubmissionExporter
-c.Autograde.sanitize_preprocessors = [Restore, stock.CheckCellMetadata]
-c.Autograde.autograde_preprocessors = [
-    TrustedExecute,
-    StrictResults,
-    stock.SaveAutoGrades,
-    stock.AssignLatePenalties,
-    stock.CheckCellMetadata,
-]
+c.Autograde.sanitize_preprocessors = [Restore]
+c.Autograde.autograde_preprocessors = [TrustedExecute, StrictResults, stock.SaveAutoGrades, stock.AssignLatePenalties]

@@ -11,6 +11,7 @@ import os
 import re
 import shutil
 import sys
+import warnings
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -182,7 +183,8 @@ class Course:
             for attempt in range(ATTEMPTS):
                 converter = Autograde(coursedir=CourseDirectory(config=config), config=config, force=True)
                 converter.log.setLevel(logging.CRITICAL)
-                with contextlib.suppress(Exception):  # told by the gradebook not holding the scores
+                with contextlib.suppress(Exception), warnings.catch_warnings():  # the gradebook tells, by what it lacks
+                    warnings.simplefilter("ignore", sqlalchemy.exc.SAWarning)
                     converter.start()
                 if self.done(work, self.scores(work.chapter)):
                     return

@@ -7,9 +7,9 @@ It never reads a byte that a student's process wrote.
 from __future__ import annotations
 
 import json
+import os
 import shutil
 import socket
-import tempfile
 import time
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
@@ -19,9 +19,10 @@ from nbformat import NotebookNode
 
 from grading import cells, masks
 from grading.box import frames
-from grading.sandbox import STUDENTS_MODULES, Box, Limits, Session
+from grading.sandbox import STUDENTS_MODULES, Box, Limits, Session, folder
 
-HELPERS = Path(__file__).resolve().parent.parent / "helpers"
+# a course may keep its helpers elsewhere
+HELPERS = Path(os.environ.get("COURSE_HELPERS") or Path(__file__).resolve().parent.parent / "helpers")
 SESSIONS = 400  # after so many a box is renewed, so that no memory can creep
 MOST_OUTCOME = 4 << 20
 
@@ -51,7 +52,7 @@ class Grader:
 
     def __init__(self, helpers: Path = HELPERS, *, walls: bool = True, limits: Limits | None = None) -> None:
         self.walls, self.limits, self.helpers = walls, limits or Limits(), helpers
-        self.home = Path(tempfile.mkdtemp(prefix="grading-"))
+        self.home = folder()
         self.boxes: dict[str, Box] = {}
         self.judge: tuple[Session, socket.socket] | None = None
         self.opened = 0
@@ -59,6 +60,7 @@ class Grader:
             full, masked = self.home / "judge", self.home / "student"
             shutil.copytree(helpers, full / "full" / "helpers", ignore=shutil.ignore_patterns("__pycache__"))
             masked.mkdir()
+            masks.make_readable(full)
             self.trees = masks.build(helpers, masked, self._ask({}, None, time.monotonic() + 60))
             self._dismiss()
         except BaseException:

@@ -42,9 +42,14 @@ def build(helpers: Path, trees: Path, answers: Mapping[str, Iterable[str]]) -> d
         found[exercise] = tree = f"{number:03}"
         shutil.copytree(plain, trees / tree, copy_function=os.link)
         mask(trees / tree, names)
-    for folder in (trees, *(path for path in trees.rglob("*") if path.is_dir())):
-        folder.chmod(0o755)
+    make_readable(trees)
     return found
+
+
+def make_readable(folder: Path) -> None:
+    """Let everyone read: as root's grader, the boxes' programs are nobody."""
+    for path in (folder, *folder.rglob("*")):
+        path.chmod(0o755 if path.is_dir() else 0o644)
 
 
 def mask(tree: Path, names: Iterable[str]) -> None:

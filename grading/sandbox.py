@@ -76,7 +76,7 @@ class Box:
         if walls:
             require_walls()
         self.role, self.trees, self.modules, self.walls, self.limits = role, trees, tuple(modules), walls, limits
-        self.home = None if walls else tempfile.mkdtemp(prefix="grading-")
+        self.home = None if walls else str(folder())
         self.control, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
         self.process = subprocess.Popen(
             self._command(theirs.fileno()),
@@ -108,9 +108,7 @@ class Box:
     def stop(self) -> None:
         """End the box and whatever runs in it."""
         self.control.close()
-        with contextlib.suppress(subprocess.TimeoutExpired):
-            self.process.wait(timeout=2)
-        self.process.kill()
+        self.process.kill()  # the first process of a box dies with bubblewrap, and takes all others with it
         self.process.wait()
         self.process.stderr.close()
         if self.home:
@@ -158,6 +156,15 @@ def walls_missing() -> str:
         said = (done.stderr.strip().splitlines() or ["no reason given"])[-1]
         return f"this kernel forbids the namespaces that the sandbox is made of ({said}); docs/grading.md says how to allow"
     return ""
+
+
+def folder() -> Path:
+    """A new folder for what boxes see; folders of graders that were killed are removed."""
+    for old in Path(tempfile.gettempdir()).glob("grading-[0-9]*-*"):
+        owner = old.name.split("-")[1]
+        if owner.isdecimal() and not Path(f"/proc/{owner}").exists() and Path("/proc/self").exists():
+            shutil.rmtree(old, ignore_errors=True)
+    return Path(tempfile.mkdtemp(prefix=f"grading-{os.getpid()}-"))
 
 
 def bubblewrap(trees: Path, variables: Mapping[str, str]) -> list[str]:
