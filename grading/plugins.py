@@ -74,7 +74,7 @@ class TrustedExecute(NbGraderPreprocessor):
         verdicts = known.get(record["digest"])
         if verdicts is None:
             release = released(self.parent.parent.coursedir, names["assignment"], names["notebook"])
-            verdicts = judged(release, nb, grader(self.sandbox))
+            verdicts = judged(release, nb, self.sandbox)
         by_name = {verdict.name: verdict for verdict in verdicts}
         for cell in nb.cells:
             if cells.role(cell) == "check" and cell.cell_type == "code":
@@ -112,11 +112,14 @@ def restored(release: NotebookNode, nb: NotebookNode) -> NotebookNode:
     return done.nb
 
 
-def judged(release: NotebookNode, nb: NotebookNode, by: Grader, seed: int | None = None) -> list[Verdict]:
-    """The verdicts on a restored notebook; one that could not be read is given none of the points."""
+def judged(release: NotebookNode, nb: NotebookNode, by: Grader | bool, seed: int | None = None) -> list[Verdict]:
+    """The verdicts on a restored notebook, by a grader or by this process's with or without walls.
+
+    One that could not be read is given none of the points.
+    """
     if reason := nb.metadata["grading"]["reason"]:
         return [Verdict(task.name, task.points, reason=reason) for task in cells.tasks(release)]
-    return by.evaluate(release, nb, seed)
+    return (grader(by) if isinstance(by, bool) else by).evaluate(release, nb, seed)
 
 
 def show(cell: NotebookNode, verdict: Verdict | None) -> None:

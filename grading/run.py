@@ -48,7 +48,7 @@ def evaluate(release: bytes, submission: bytes, name: str, walls: bool, seed: in
         nb = submissions.parse(submission, name)
     except submissions.Unreadable as error:
         nb = plugins.unreadable(str(error))
-    verdicts = plugins.judged(ours, plugins.restored(ours, nb), plugins.grader(walls), seed)
+    verdicts = plugins.judged(ours, plugins.restored(ours, nb), walls, seed)
     return [verdict.plain() for verdict in verdicts]
 
 

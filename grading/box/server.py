@@ -75,7 +75,7 @@ def _keep(player: ModuleType, order: dict, lease: int, *channels: int) -> None:
         os._exit(0)
     for channel in channels:
         os.close(channel)
-    ended = _watch(child, lease, order["memory"])
+    ended = _watch(child, lease, order["memory"] if order["walls"] else 0)
     with contextlib.suppress(ProcessLookupError):
         os.kill(child, signal.SIGKILL)  # the first process of its namespace takes all others with it
     _, status, used = os.wait4(child, 0)
@@ -109,7 +109,7 @@ def _watch(child: int, lease: int, most: int) -> str:
             return ""
         if lease in ready:
             return "closed"
-        if _memory(nearby) > most:
+        if most and _memory(nearby) > most:
             return f"it used more than {most >> 20} MiB of memory"
 
 

@@ -8,6 +8,7 @@ from pathlib import Path
 import nbformat
 from nbformat import NotebookNode
 
+from grading.course import Course
 from grading.release import ROOT
 
 HERE = Path(__file__).resolve().parent
@@ -74,3 +75,28 @@ def submission(square: str = SQUARE, total: str = TOTAL, *, first: str = "", las
 def find(nb: NotebookNode, name: str) -> NotebookNode:
     """The cell of that id."""
     return next(made for made in nb.cells if made.id == name)
+
+
+def course(folder: Path) -> Path:
+    """A course folder with the tiny chapter released, as an instructor has it."""
+    root = folder / "course"
+    for kind in ("solutions", "notebooks"):
+        (root / kind / CHAPTER).mkdir(parents=True)
+    for name in ("nbgrader_config.py", "course.toml"):
+        shutil.copy(ROOT / name, root)
+    nb = release()
+    for name, answer in (("square", SQUARE), ("total", TOTAL)):
+        first, body = answer.split("\n", 1)
+        find(nb, name).source = f"{first}\n    ### BEGIN SOLUTION\n{body}\n    ### END SOLUTION"
+    nbformat.write(nb, root / "solutions" / CHAPTER / f"{WORD}.ipynb")
+    nbformat.write(release(), root / "notebooks" / CHAPTER / f"{WORD}.ipynb")
+    Course(root).prepare(CHAPTER)
+    return root
+
+
+def hand_in(root: Path, student: str, nb: NotebookNode | bytes) -> Path:
+    """Put a notebook where collected ones lie."""
+    path = root / "submitted" / student / CHAPTER / f"{WORD}.ipynb"
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_bytes(nb if isinstance(nb, bytes) else nbformat.writes(nb).encode())
+    return path
