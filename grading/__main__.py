@@ -15,7 +15,9 @@ from grading.release import ROOT
 def parser() -> argparse.ArgumentParser:
     """All commands and their options."""
     top = argparse.ArgumentParser(prog="python -m grading", description="Grade the course, strangers' code included.")
-    top.add_argument("--course", type=Path, default=ROOT, metavar="FOLDER", help="the course's folder (default: this one)")
+    top.add_argument(
+        "--course", type=Path, default=ROOT, metavar="FOLDER", help="the course's folder (default: this one)"
+    )
     top.add_argument("--db", default="", metavar="URL", help="gradebook, as postgresql+psycopg://user@host/name")
     commands = top.add_subparsers(dest="command", required=True, metavar="COMMAND")
     take = commands.add_parser("collect", help="bring submissions in from zips, tars, folders or notebooks")
@@ -25,10 +27,12 @@ def parser() -> argparse.ArgumentParser:
     grade = commands.add_parser("run", help="grade what has not been graded; may be interrupted and run again")
     grade.add_argument("chapters", nargs="*", metavar="CHAPTER", help="such as 01_computation_graph (default: all)")
     grade.add_argument("--workers", type=int, default=0, metavar="N", help="processes (default: one per core)")
-    grade.add_argument("--scheduler", default="", metavar="ADDRESS", help="a running Dask scheduler, such as tls://host:8786")
+    grade.add_argument(
+        "--scheduler", default="", metavar="ADDRESS", help="a running Dask scheduler, such as tls://host:8786"
+    )
     for part, what in (("ca", "certificate authority"), ("cert", "certificate"), ("key", "private key")):
         grade.add_argument(f"--tls-{part}", default="", metavar="FILE", help=f"{what} for a tls:// scheduler")
-    grade.add_argument("--no-sandbox", action="store_true", help="run student code with your own rights: only if you trust it")
+    grade.add_argument("--no-sandbox", action="store_true", help="run student code with your rights: if you trust it")
     tell = commands.add_parser("report", help="write report.html and report.csv")
     tell.add_argument("chapters", nargs="*", metavar="CHAPTER")
     tell.add_argument("--output", type=Path, default=None, metavar="FOLDER", help="default: the course's folder")

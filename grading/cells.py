@@ -171,7 +171,9 @@ def programme(release: NotebookNode, nb: NotebookNode) -> Iterator[tuple[str, st
     ours = {_essence(cell.source) for cell in release.cells if role(cell) == "given"}
     code = [cell for cell in nb.cells if cell.cell_type == "code" and role(cell) != "check" and cell.source.strip()]
     optional = [
-        cell.source for cell in code if role(cell) == "demo" or role(cell) == "given" and _essence(cell.source) in ours
+        cell.source
+        for cell in code
+        if role(cell) == "demo" or (role(cell) == "given" and _essence(cell.source) in ours)
     ]
     always = [cell.source for cell in code if cell.source not in optional]
     wanted = set(needed(optional, set().union(*map(used, always))))

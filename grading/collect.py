@@ -131,7 +131,9 @@ def _take(course: Course, name: str, data: bytes, chapter: str, done: Collected)
         return
     folder.mkdir(parents=True, exist_ok=True)
     target.write_bytes(data)
-    mark.write_text(f"{stamp or datetime.datetime.now(datetime.UTC):%Y-%m-%d %H:%M:%S}\n" if not stamp else f"{stamp}\n")
+    mark.write_text(
+        f"{stamp or datetime.datetime.now(datetime.UTC):%Y-%m-%d %H:%M:%S}\n" if not stamp else f"{stamp}\n"
+    )
     done.taken.append(label)
 
 

@@ -68,7 +68,9 @@ class Course:
         """Released chapters and the word that names their notebook."""
         found = sorted((self.root / self.directory.release_directory).glob("*/*.ipynb"))
         if not found:
-            raise CourseError(f"there are no releases under {self.directory.release_directory}/: run make release first")
+            raise CourseError(
+                f"there are no releases under {self.directory.release_directory}/: run make release first"
+            )
         return {path.parent.name: path.stem for path in found}
 
     def release(self, chapter: str) -> Path:

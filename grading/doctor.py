@@ -36,7 +36,10 @@ def lines() -> Iterator[tuple[bool, str]]:
 
 def _rights() -> Iterator[tuple[bool, str]]:
     root = hasattr(os, "getuid") and os.getuid() == 0
-    yield not root, f"user: {'root; a normal user would do, and is safer' if root else 'a normal user, as it should be'}"
+    yield (
+        not root,
+        f"user: {'root; a normal user would do, and is safer' if root else 'a normal user, as it should be'}",
+    )
     release = tuple(int(part) for part in platform.release().split("-")[0].split(".")[:2] if part.isdigit())
     counted = release >= (5, 14)
     said = "counted per session" if counted else "counted per user before Linux 5.14: few other processes should run"

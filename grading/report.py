@@ -1,4 +1,4 @@
-"""What a class did: a page and tables with scores per exercise, laws that failed most, timings, all that is suspicious."""
+"""What a class did: a page and a table of scores, the laws that failed most, timings, and all that is suspicious."""
 
 from __future__ import annotations
 
@@ -86,7 +86,9 @@ def _rows(line: Line) -> Iterator[list[Any]]:
 
 def _page(found: list[Line], chapters: list[str]) -> str:
     parts = ["<!doctype html><html lang='en'><meta charset='utf-8'><title>Grading report</title>"]
-    parts.append(f'<meta http-equiv="Content-Security-Policy" content="{CSP}"><style>{STYLE}</style><h1>Grading report</h1>')
+    parts.append(
+        f'<meta http-equiv="Content-Security-Policy" content="{CSP}"><style>{STYLE}</style><h1>Grading report</h1>'
+    )
     for chapter in chapters:
         mine = [line for line in found if line.work.chapter == chapter]
         if mine:
@@ -99,14 +101,16 @@ def _chapter(mine: list[Line]) -> Iterator[str]:
     rows = []
     for line in mine:
         by_name = {v["name"]: v["score"] for v in line.verdicts}
-        rows.append([line.work.student, *(by_name.get(name, "") for name in names), line.score if line.verdicts else ""])
+        rows.append(
+            [line.work.student, *(by_name.get(name, "") for name in names), line.score if line.verdicts else ""]
+        )
     yield _table(["student", *(name.removesuffix("_check") for name in names), "sum"], rows)
     yield "<h3>How many have how many points</h3>" + _histogram(mine)
     yield "<h3>Laws that failed most</h3>" + _table(["law", "exercise", "failed", "of"], _failed(mine))
     seconds = sorted(sum(v["seconds"] for v in line.verdicts) for line in mine)
     cpu = sum(v["cpu"] for line in mine for v in line.verdicts) / len(mine)
     median, longest = seconds[len(seconds) // 2], seconds[-1]
-    yield f"<p>Evaluation took {median:.1f} s in the median, {longest:.1f} s at most; student code {cpu:.1f} s of CPU.</p>"
+    yield f"<p>Evaluation took {median:.1f} s in the median, {longest:.1f} s at most, answers {cpu:.1f} s of CPU.</p>"
     strange = [[line.work.student, what] for line in mine for what in line.suspicious()]
     yield "<h3>Worth a look</h3>" + (_table(["student", "what"], strange) if strange else "<p>Nothing.</p>")
 

@@ -20,6 +20,7 @@ import tempfile
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Self
 
 PROGRAMS = Path(__file__).resolve().parent / "box"
 NOBODY = 65534
@@ -51,7 +52,7 @@ class Session:
     def __init__(self, lease: socket.socket) -> None:
         self.lease, self.outcome = lease, {}
 
-    def __enter__(self) -> Session:
+    def __enter__(self) -> Self:
         return self
 
     def __exit__(self, *_: object) -> None:
@@ -154,7 +155,7 @@ def walls_missing() -> str:
     done = subprocess.run(probe, capture_output=True, text=True, check=False)
     if done.returncode:
         said = (done.stderr.strip().splitlines() or ["no reason given"])[-1]
-        return f"this kernel forbids the namespaces that the sandbox is made of ({said}); docs/grading.md says how to allow"
+        return f"this kernel forbids the namespaces that the sandbox needs ({said}); docs/grading.md says how to allow"
     return ""
 
 
@@ -169,7 +170,14 @@ def folder() -> Path:
 
 def bubblewrap(trees: Path, variables: Mapping[str, str]) -> list[str]:
     """The outer walls: no network, no process of others, a read-only system, an empty environment."""
-    command = [shutil.which("bwrap") or "bwrap", "--die-with-parent", "--new-session", "--clearenv", "--cap-drop", "ALL"]
+    command = [
+        shutil.which("bwrap") or "bwrap",
+        "--die-with-parent",
+        "--new-session",
+        "--clearenv",
+        "--cap-drop",
+        "ALL",
+    ]
     if os.getuid() == 0:  # root gives itself up inside: limits on processes would not bind it
         command += ["--unshare-ipc", "--unshare-pid", "--unshare-net", "--unshare-uts", "--unshare-cgroup-try"]
         command += ["--cap-add", "CAP_SETUID", "--cap-add", "CAP_SETGID"]

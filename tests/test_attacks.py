@@ -144,7 +144,9 @@ def test_a_hostile_function_gets_nothing_and_costs_only_itself(yard: Yard, name:
 
 @pytest.mark.parametrize("name", hostile.CELLS)
 def test_a_hostile_cell_wins_nothing(yard: Yard, name: str) -> None:
-    nb = toy.submission("def square(x):\n    return x + 1", first="import numpy as np\n" + yard.fill(hostile.CELLS[name]))
+    nb = toy.submission(
+        "def square(x):\n    return x + 1", first="import numpy as np\n" + yard.fill(hostile.CELLS[name])
+    )
     verdicts, _ = yard.grade(nb)
     assert verdicts["square_check"].score == 0.0
     assert verdicts["total_check"].score == 3.0 or name in hostile.DEADLY, verdicts["total_check"].plain()

@@ -33,7 +33,7 @@ _original: Callable[..., Any]  # Exercise.judge as helpers has it
 
 def warm_up() -> None:
     """Import every chapter and every check once."""
-    global _original  # noqa: PLW0603 - set once, before the first session
+    global _original
     sys.path.insert(0, os.environ["COURSE"])
     for name in _modules("helpers"):
         importlib.import_module(name)

@@ -1,8 +1,9 @@
 """The first program inside a box: imports what is slow, once, then forks one walled session after another.
 
-Run as `python server.py ROLE UID CONTROL MODULE...`, CONTROL being the descriptor of a socket.  The server itself never runs a
-line that a student wrote.  Each message on the control socket opens a session: a JSON order with descriptors: a
-lease (closing it ends the session; its last line tells how it ended) and the channels that the session talks on.
+Run as `python server.py ROLE UID CONTROL MODULE...`, CONTROL being the descriptor of a socket.  The server itself
+never runs a line that a student wrote.  Each message on the control socket opens a session: a JSON order with
+descriptors, first a lease (closing it ends the session; its last line tells how it ended), then the channels that the
+session talks on.
 """
 
 from __future__ import annotations

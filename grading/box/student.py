@@ -16,7 +16,7 @@ _shell: Any = None
 
 def warm_up() -> None:
     """Build the shell once, so that a session need not."""
-    global _shell  # noqa: PLW0603 - forked with the server, used once
+    global _shell
     from IPython.core.interactiveshell import InteractiveShell
     from traitlets.config import Config
 

@@ -246,7 +246,7 @@ CELLS = {
     "the_frames": "import frames\nframes.read = lambda *a, **k: b'{}'",
     "the_server": "import sys, os, signal\nserver = sys.modules['__main__']\n"
     "[setattr(m, 'serve', lambda *a: b'') for m in list(sys.modules.values()) if hasattr(m, 'serve')]",
-    "modules": "import sys\nfor name in list(sys.modules):\n    if name.startswith('helpers'): sys.modules[name] = None",
+    "modules": "import sys\nfor n in list(sys.modules):\n    if n.startswith('helpers'): sys.modules[n] = None",
     "the_shell": "from IPython import get_ipython\nip = get_ipython()\nip.run_cell = lambda *a, **k: None\n"
     "ip.showtraceback = lambda *a, **k: None\nip.set_custom_exc((Exception,), lambda *a, **k: None)",
     "the_display": "import sys\nsys.displayhook = lambda value: print(99.0)\nsys.excepthook = lambda *a: None",
