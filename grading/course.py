@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import fcntl
 import hashlib
 import json
 import logging
@@ -211,6 +210,8 @@ class Course:
         locks.mkdir(parents=True, exist_ok=True)
         with (locks / name.hex()[:32]).open("w") as lock:
             try:
+                import fcntl
+
                 fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
             except BlockingIOError:
                 yield False

@@ -76,9 +76,11 @@ class Box:
     def __init__(self, role: str, trees: Path, modules: Sequence[str], *, walls: bool = True, limits: Limits) -> None:
         if walls:
             require_walls()
+        elif not hasattr(socket, "send_fds"):
+            raise SandboxError("this system cannot hand open sockets to processes: on Windows grade within WSL 2")
         self.role, self.trees, self.modules, self.walls, self.limits = role, trees, tuple(modules), walls, limits
         self.home = None if walls else str(folder())
-        self.control, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+        self.control, theirs = socket.socketpair()
         self.process = subprocess.Popen(
             self._command(theirs.fileno()),
             stdin=subprocess.DEVNULL,

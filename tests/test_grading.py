@@ -8,6 +8,7 @@ import json
 import multiprocessing
 import os
 import random
+import re
 import shutil
 import signal
 import subprocess
@@ -22,6 +23,7 @@ import nbformat
 import pytest
 from nbformat.v4 import new_code_cell, new_markdown_cell, new_output
 
+import grading
 from grading import clean, doctor, masks, plugins, report, run, sandbox
 from grading.__main__ import main
 from grading.collect import collect
@@ -296,6 +298,14 @@ def test_no_answer_can_be_imported_from_helpers(grader: Grader, chapter: str) ->
     verdicts = plugins.judged(release, answered(chapter, change), grader)
     assert {v.name: v.score for v in verdicts} == {v.name: 0.0 for v in verdicts}
     assert any("write this one yourself" in v.text for v in verdicts)
+
+
+def test_the_docstring_says_how_long_the_trusted_part_is() -> None:
+    text = grading.__doc__
+    named = re.search(r"read these modules and no\nothers: ([^.]+) and box/, about ([\d,]+) lines", text)
+    files = [ROOT / "grading" / f"{name.strip()}.py" for name in named[1].split(",")]
+    lines = sum(len(path.read_text().splitlines()) for path in [*files, *(ROOT / "grading" / "box").glob("*.py")])
+    assert abs(lines - int(named[2].replace(",", ""))) < 0.05 * lines
 
 
 def test_every_name_that_a_chapter_hides_is_defined_somewhere() -> None:

@@ -32,8 +32,9 @@ def become(uid: int) -> None:
 
 
 def hide_from_siblings(hidden: bool = True) -> None:
-    """Let no other process of the same user read or steer this one."""
-    _libc.prctl(SET_DUMPABLE, int(not hidden), 0, 0, 0)
+    """Let no other process of the same user read or steer this one; only Linux has a call for it."""
+    if hasattr(_libc, "prctl"):
+        _libc.prctl(SET_DUMPABLE, int(not hidden), 0, 0, 0)
 
 
 def unshare(order: dict) -> None:
