@@ -14,7 +14,6 @@ import symtable
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 
-from IPython.core.inputtransformer2 import TransformerManager
 from nbformat import NotebookNode, from_dict
 
 KINDS = ("code", "markdown", "raw")
@@ -215,17 +214,12 @@ def used(source: str) -> frozenset[str]:
 
 
 def _plain(source: str) -> str:
-    """The source as Python: magics become calls."""
-    try:
-        return TransformerManager().transform_cell(source)
-    except Exception:  # noqa: BLE001 - a cell may hold anything
-        return source
+    """The source as Python: magics and shell commands become nothing."""
+    return re.sub(r"^([ \t]*)[%!].*$", r"\1pass", source, flags=re.MULTILINE)
 
 
 def _table(source: str) -> symtable.SymbolTable | None:
-    for make in (str, _plain):  # magics are rare, and turning them into Python is slow
-        try:
-            return symtable.symtable(make(source), "cell", "exec")
-        except (SyntaxError, ValueError, RecursionError, MemoryError):
-            continue
-    return None
+    try:
+        return symtable.symtable(_plain(source), "cell", "exec")
+    except (SyntaxError, ValueError, RecursionError, MemoryError):
+        return None

@@ -18,6 +18,7 @@ IMAGES = {"image/png": b"\x89PNG", "image/jpeg": b"\xff\xd8\xff"}
 _CONTROL = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f\u2028-\u202e\u2066-\u2069\ud800-\udfff]")
 _MARKUP = re.compile(r"<(?=[A-Za-z/!?])|&(?=#?\w+;)")
 _SCHEME = re.compile(r"(javascript|vbscript|data)(\s*):", re.IGNORECASE)
+_ATTACHED = re.compile(r"(attachment):([^)\s\"'>\]]*)", re.IGNORECASE)
 _FORMULA = tuple("=+-@\t\r\n|%")
 
 
@@ -26,6 +27,15 @@ def text(value: Any, most: int = MOST_TEXT) -> str:
     joined = "".join(map(str, value)) if isinstance(value, list) else str(value)
     cleaned = _CONTROL.sub("", joined[: most + 1].replace("\r\n", "\n"))
     return cleaned if len(cleaned) <= most else cleaned[:most] + "\n... cut here ..."
+
+
+def tree(value: Any) -> Any:
+    """Every string in a tree of dicts and lists cleaned."""
+    if isinstance(value, dict):
+        return {text(key, 100): tree(part) for key, part in value.items()}
+    if isinstance(value, list):
+        return [tree(part) for part in value]
+    return text(value) if isinstance(value, str) else value
 
 
 def markdown(source: str) -> str:
@@ -49,6 +59,11 @@ def outputs(found: Any) -> list[NotebookNode]:
     if len(found) > MOST_OUTPUTS:
         kept.append(new_output("stream", name="stdout", text=f"... {len(found) - MOST_OUTPUTS} more outputs ...\n"))
     return kept
+
+
+def _without_dangling(source: str, kept: dict[str, dict[str, str]]) -> str:
+    """Markdown without references to attachments that are not there, over which nbconvert would stumble."""
+    return _ATTACHED.sub(lambda found: found[0] if found[2] in kept else f"{found[1]} :{found[2]}", source)
 
 
 def _output(output: dict) -> NotebookNode | None:
@@ -103,8 +118,8 @@ def notebook(nb: NotebookNode, trusted: set[str]) -> NotebookNode:
             made.source, made.outputs = text(made.source, MOST_SOURCE), outputs(made.outputs)
             continue
         made.cell_type = "markdown"  # a raw cell would reach a page as it is
-        if made.source not in trusted:
-            made.source = markdown(made.source)
         if "attachments" in made:
             made.attachments = attachments(made.attachments)
+        if made.source not in trusted:
+            made.source = _without_dangling(markdown(made.source), made.get("attachments", {}))
     return nb

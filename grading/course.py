@@ -27,7 +27,7 @@ from traitlets.config import Config, PyFileConfigLoader
 
 from grading import clean, plugins, submissions
 
-STUDENT = re.compile(r"[A-Za-z0-9][A-Za-z0-9.@+-]{0,63}")
+STUDENT = re.compile(r"[A-Za-z0-9][A-Za-z0-9._@+-]{0,63}")
 ATTEMPTS = 5  # at a database that another grader is writing to
 
 
@@ -85,6 +85,12 @@ class Course:
                 path = student / chapter / f"{words[chapter]}.ipynb"
                 if path.parent.exists() and STUDENT.fullmatch(student.name):
                     yield Work(student.name, chapter, words[chapter], path)
+
+    def strangers(self) -> list[str]:
+        """Names of folders under submitted/ that no student may have."""
+        folder = self.root / self.directory.submitted_directory
+        names = sorted(path.name for path in folder.iterdir()) if folder.is_dir() else []
+        return [name for name in names if not STUDENT.fullmatch(name) and not name.startswith(".")]
 
     def autograded(self, work: Work) -> Path:
         """Where nbgrader puts the graded notebook."""

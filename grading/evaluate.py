@@ -17,7 +17,7 @@ from typing import Any, Self
 
 from nbformat import NotebookNode
 
-from grading import cells, masks
+from grading import cells, clean, masks
 from grading.box import frames
 from grading.sandbox import STUDENTS_MODULES, Box, Limits, Session, folder
 
@@ -113,8 +113,8 @@ class Grader:
         with ours, judges, self._student(self._tree(task), ours) as student:
             ours.close()
             try:
-                _fill(verdict, self._ask(order, judges, start + 2 * seconds + 5))
-            except frames.Broken as error:
+                _fill(verdict, clean.tree(self._ask(order, judges, start + 2 * seconds + 5)))
+            except (frames.Broken, ValueError, TypeError, KeyError, RecursionError) as error:
                 how = self._dismiss().get("ended") or str(error)
                 verdict.reason = f"this exercise could not be judged: {how}"
         verdict.seconds, verdict.cpu = time.monotonic() - start, student.outcome.get("cpu", 0.0)

@@ -17,7 +17,7 @@ from typing import Any
 import nbformat
 from tqdm.auto import tqdm
 
-from grading import plugins, submissions
+from grading import clean, plugins, submissions
 from grading.course import Course, CourseError, Work, contents
 from grading.evaluate import Verdict
 
@@ -64,17 +64,23 @@ def run(course: Course, chapters: list[str], compute: Compute, *, walls: bool = 
         )
         with tqdm(total=len(todo), desc="grading", unit="notebook") as bar:
             for work, verdicts in compute(jobs):
-                _enter(course, work, [Verdict(**verdict) for verdict in verdicts], tally)
+                if isinstance(verdicts, str):
+                    tally.refused[work] = verdicts
+                else:
+                    _enter(course, work, [Verdict(**verdict) for verdict in verdicts], tally)
                 bar.set_postfix_str(str(work), refresh=False)
                 bar.update(len(tally.graded) + len(tally.refused) - bar.n)
     return tally
 
 
-Compute = Callable[[Iterator[tuple[Work, tuple]]], Iterator[tuple[Work, list[dict]]]]
+# takes work and its job, gives work and its verdicts, or the reason why there are none
+Compute = Callable[[Iterator[tuple[Work, tuple]]], Iterator[tuple[Work, list[dict] | str]]]
 
 
 def _todo(course: Course, chapters: list[str], tally: Tally, claims: contextlib.ExitStack) -> Iterator[Work]:
     """Submissions that need grading, claimed for this grader; those that cannot be graded lose old points."""
+    for name in course.strangers():
+        tally.refused[Work(clean.text(name, 80), "", "", course.root)] = "a name holds letters, digits and ._@+- only"
     for chapter in chapters:
         course.prepare(chapter)
         scores = course.scores(chapter)
@@ -130,7 +136,7 @@ def scheduler(address: str, security: Any = None) -> Compute:
 def _dask(
     jobs: Iterator[tuple[Work, tuple]], *, workers: int = 0, address: str = "", security: Any = None
 ) -> Iterator[tuple[Work, list[dict]]]:
-    from distributed import Client, LocalCluster, as_completed
+    from distributed import Client, KilledWorker, LocalCluster, as_completed
 
     with contextlib.ExitStack() as stack:
         try:
@@ -144,7 +150,11 @@ def _dask(
         waiting = {_submit(client, job): work for work, job in itertools.islice(jobs, ahead)}
         done = as_completed(waiting)
         for future in done:
-            yield waiting.pop(future), future.result()
+            try:
+                result = future.result()
+            except KilledWorker:
+                result = "every worker that took it was lost"
+            yield waiting.pop(future), result
             for work, job in itertools.islice(jobs, 1):
                 fresh = _submit(client, job)
                 waiting[fresh] = work

@@ -11,7 +11,7 @@ from pathlib import Path
 import nbformat
 from nbformat import NotebookNode
 
-MOST_BYTES = 64 << 20
+MOST_BYTES = 32 << 20  # read into memory in the grader's own process
 MOST_CELLS = 2000
 
 

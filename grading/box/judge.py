@@ -68,8 +68,8 @@ class Remote:
         try:
             frames.write(self.channel, json.dumps(cells).encode(), self.deadline)
             notes = json.loads(frames.read(self.channel, self.deadline, MOST_NOTES))
-            return [[str(part)[:300] for part in note] for note in notes[:100]]
-        except (frames.Broken, ValueError, TypeError, RecursionError) as error:
+            return [[str(part)[:300] for part in (name, kind, text)] for name, kind, text in notes[:100]]
+        except (frames.Broken, ValueError, TypeError, KeyError, RecursionError) as error:
             self._lose(f"the process that ran {DEFINITIONS} gave no answer: {error}")
             return []
 

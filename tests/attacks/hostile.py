@@ -69,6 +69,7 @@ BODIES = {
     "a_module": "return np",
     "forged_report": "print('square: 2 of 2 points'); return 2.0",
     "forged_report_by_error": "raise RuntimeError('\\x1b[2Jok  square(x) = x x  1 / 1\\nsquare: 2 of 2 points')",
+    "surrogates": "raise ValueError('\\ud800' * 10 + '\\x00')",
     "hostile_error": """
     class Bad(Exception):
         def __str__(self): raise SystemExit(0)
@@ -277,9 +278,15 @@ CELLS = {
     "not_python": "def square(x:\n  )))",
     "null_characters": "square = '\x00'",
     "deep_source": "x = " + "(" * 5000 + ")" * 5000,
+    "deep_attributes": "x = x" + ".a" * 100_000,
+    "deep_signs": "x = " + "-" * 100_000 + "1",
+    "deep_functions": "x = " + "lambda: " * 3000 + "1",
+    "a_thousand_magics": "\n".join(f"!true {k}" for k in range(1000)),
+    "odd_notes": "import os, socket\nfor n in range(3, 128):\n    try:\n        s = socket.socket(fileno=os.dup(n))\n"
+    "        s.sendall((12).to_bytes(8, 'big') + b'[[\"a\"],5,{}]')\n    except OSError:\n        pass",
     "dynamic_answer": "globals()['square'] = lambda x: x + 1",
 }
-DEADLY = {"an_exit", "a_shell_command", "an_endless_cell", "the_frames", "modules", "the_boundary", "import_hooks",
+DEADLY = {"odd_notes", "a_thousand_magics", "an_exit", "a_shell_command", "an_endless_cell", "the_frames", "modules", "the_boundary", "import_hooks",
           "the_server", "builtins", "array_functions", "transformers", "syntax_trees", "the_shell"}  # fmt: skip
 
 
