@@ -5,25 +5,21 @@
 
 from __future__ import annotations
 
-import atexit
-import functools
-import sys
 from pathlib import Path
 from typing import Any
 
 from nbconvert.exporters import NotebookExporter
 from nbconvert.exporters.exporter import ResourcesDict
-from nbformat import NotebookNode, from_dict
+from nbformat import NotebookNode
 from nbformat.v4 import new_output
 from nbgrader.coursedir import CourseDirectory
 from nbgrader.preprocessors import NbGraderPreprocessor
 from nbgrader.utils import compute_checksum
 from traitlets import Bool
 
-from grading import cells, clean, submissions
-from grading.evaluate import Grader, Verdict
+from grading import cells, clean, submissions, work
+from grading.evaluate import Verdict
 
-UNSAFE = "Grading WITHOUT the sandbox: the code of these submissions can do on this machine whatever you can."
 known: dict[str, list[Verdict]] = {}  # verdicts that other processes found, by digest
 
 
@@ -39,7 +35,7 @@ class SubmissionExporter(NotebookExporter):
         try:
             nb = submissions.read(path) if submitted else _ours(path)
         except submissions.Unreadable as error:
-            nb = unreadable(str(error))
+            nb = work.unreadable(str(error))
         resources = self._init_resources(resources)
         resources["metadata"]["name"], resources["metadata"]["path"] = path.stem, str(path.parent)
         return self.from_notebook_node(nb, resources=resources, **options)
@@ -52,7 +48,11 @@ class Restore(NbGraderPreprocessor):
         """The notebook that is graded."""
         course, names = self.parent.parent.coursedir, resources["nbgrader"]
         release = released(course, names["assignment"], names["notebook"])
-        done = restored(release, nb)
+        done = work.restored(release, nb)
+        for cell in release.cells:
+            if name := cells.grade_id(cell):
+                mine = next(made for made in done.cells if cells.grade_id(made) == name)
+                mine.metadata.nbgrader["checksum"] = compute_checksum(cell)
         submitted = place(course, course.submitted_directory, names["student"], names)
         done.metadata["grading"]["digest"] = digest(place(course, course.release_directory, ".", names), submitted)
         for note in done.metadata["grading"]["notes"]:
@@ -74,52 +74,13 @@ class TrustedExecute(NbGraderPreprocessor):
         verdicts = known.get(record["digest"])
         if verdicts is None:
             release = released(self.parent.parent.coursedir, names["assignment"], names["notebook"])
-            verdicts = judged(release, nb, self.sandbox)
+            verdicts = work.judged(release, nb, self.sandbox)
         by_name = {verdict.name: verdict for verdict in verdicts}
         for cell in nb.cells:
             if cells.role(cell) == "check" and cell.cell_type == "code":
                 show(cell, by_name.get(cells.grade_id(cell)))
         record["verdicts"] = [verdict.plain() for verdict in verdicts]
         return nb, resources
-
-
-@functools.cache
-def grader(walls: bool = True) -> Grader:
-    """This process's grader, started on first use."""
-    if not walls:
-        print(UNSAFE, file=sys.stderr)
-    made = Grader(walls=walls)
-    atexit.register(made.stop)
-    return made
-
-
-def unreadable(reason: str) -> NotebookNode:
-    """What stands in for a submission that is no notebook."""
-    return from_dict({"cells": [], "metadata": {"grading": {"reason": reason}}, "nbformat": 4, "nbformat_minor": 5})
-
-
-def restored(release: NotebookNode, nb: NotebookNode) -> NotebookNode:
-    """The submission in the release's form, clean, with a record of what was put right."""
-    done = cells.restore(release, nb)
-    for cell in release.cells:
-        if name := cells.grade_id(cell):
-            mine = next(made for made in done.nb.cells if cells.grade_id(made) == name)
-            mine.metadata.nbgrader["checksum"] = compute_checksum(cell)
-    clean.notebook(done.nb, {cell.source for cell in release.cells})
-    reason = nb.metadata.get("grading", {}).get("reason", "")
-    notes = [] if reason else [clean.text(note, 300) for note in done.notes]
-    done.nb.metadata["grading"] = {"notes": notes, "reason": reason}
-    return done.nb
-
-
-def judged(release: NotebookNode, nb: NotebookNode, by: Grader | bool, seed: int | None = None) -> list[Verdict]:
-    """The verdicts on a restored notebook, by a grader or by this process's with or without walls.
-
-    One that could not be read is given none of the points.
-    """
-    if reason := nb.metadata["grading"]["reason"]:
-        return [Verdict(task.name, task.points, reason=reason) for task in cells.tasks(release)]
-    return (grader(by) if isinstance(by, bool) else by).evaluate(release, nb, seed)
 
 
 def show(cell: NotebookNode, verdict: Verdict | None) -> None:

@@ -14,12 +14,12 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from typing import Any
 
-import nbformat
 from tqdm.auto import tqdm
 
-from grading import clean, plugins, submissions
+from grading import clean
 from grading.course import Course, CourseError, Work, contents
 from grading.evaluate import Verdict
+from grading.work import evaluate
 
 AHEAD = 3  # tasks per worker that may wait, so that memory does not grow with the class
 
@@ -39,17 +39,6 @@ class Tally:
         parts += [f"{len(self.elsewhere)} with another grader"] if self.elsewhere else []
         parts += [f"{len(self.refused)} without a grade"] if self.refused else []
         return ", ".join(parts)
-
-
-def evaluate(release: bytes, submission: bytes, name: str, walls: bool, seed: int | None = None) -> list[dict]:
-    """What a worker does: the verdicts on one submission, as plain values."""
-    ours = nbformat.reads(release.decode(), as_version=4)
-    try:
-        nb = submissions.parse(submission, name)
-    except submissions.Unreadable as error:
-        nb = plugins.unreadable(str(error))
-    verdicts = plugins.judged(ours, plugins.restored(ours, nb), walls, seed)
-    return [verdict.plain() for verdict in verdicts]
 
 
 def run(course: Course, chapters: list[str], compute: Compute, *, walls: bool = True) -> Tally:

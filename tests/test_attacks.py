@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 from nbformat import NotebookNode
 
-from grading import plugins, submissions
+from grading import submissions, work
 from grading.evaluate import Grader, Verdict
 from grading.release import ROOT
 from grading.sandbox import Limits, walls_missing
@@ -63,8 +63,8 @@ class Yard:
     def grade(self, nb: NotebookNode) -> tuple[dict[str, Verdict], NotebookNode]:
         """Through the file format and all that nbgrader's plug-ins do; nothing outside may have changed."""
         data = json.dumps(nb, default=str).encode()
-        done = plugins.restored(toy.release(), submissions.parse(data, "toy.ipynb"))
-        verdicts = {v.name: v for v in plugins.judged(toy.release(), done, self.grader)}
+        done = work.restored(toy.release(), submissions.parse(data, "toy.ipynb"))
+        verdicts = {v.name: v for v in work.judged(toy.release(), done, self.grader)}
         assert self.prints() == self.before
         assert leftovers() == []
         for server in self.servers:

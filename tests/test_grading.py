@@ -24,7 +24,7 @@ import pytest
 from nbformat.v4 import new_code_cell, new_markdown_cell, new_output
 
 import grading
-from grading import clean, doctor, masks, plugins, report, run, sandbox
+from grading import clean, doctor, masks, report, run, sandbox, work
 from grading.__main__ import main
 from grading.collect import collect
 from grading.course import Course
@@ -39,13 +39,13 @@ CHAPTER = toy.CHAPTER
 
 def stub(jobs: Iterator) -> Iterator:
     """Verdicts without boxes: what a submission says it deserves, after a moment; each evaluation leaves a line."""
-    for work, job in jobs:
+    for one, job in jobs:
         time.sleep(0.01)
         with open(os.environ.get("EVALUATED", os.devnull), "a") as log:
-            log.write(f"{work.student}\n")
+            log.write(f"{one.student}\n")
         points = float(toy.find(nbformat.reads(job[1].decode(), as_version=4), "square").source.partition("#")[2] or 0)
         verdicts = [Verdict("square_check", 2.0, points, laws=[]), Verdict("total_check", 3.0, 3.0)]
-        yield work, [verdict.plain() for verdict in verdicts]
+        yield one, [verdict.plain() for verdict in verdicts]
 
 
 def deserving(points: float) -> nbformat.NotebookNode:
@@ -79,7 +79,7 @@ def test_what_is_graded_is_not_graded_again_and_a_resubmission_replaces(course: 
     again = run.run(course, [CHAPTER], stub)
     assert (len(first.graded), len(again.graded), len(again.before)) == (2, 0, 2)
     toy.hand_in(course.root, "ada", deserving(0.5))
-    assert [work.student for work in run.run(course, [CHAPTER], stub).graded] == ["ada"]
+    assert [one.student for one in run.run(course, [CHAPTER], stub).graded] == ["ada"]
     assert squares(course) == {"ada": 0.5, "bob": 1.0}
 
 
@@ -259,7 +259,7 @@ def answered(chapter: str, change: dict[str, str] | None = None) -> nbformat.Not
     right = {cell.id: cell.source for cell in gates.read("solutions", chapter).cells if gates.kind(cell) == "answer"}
     for cell in nb.cells:
         cell.source = (right | (change or {})).get(cell.id, cell.source)
-    return plugins.restored(gates.read("notebooks", chapter), nb)
+    return work.restored(gates.read("notebooks", chapter), nb)
 
 
 @walled
@@ -268,7 +268,7 @@ def answered(chapter: str, change: dict[str, str] | None = None) -> nbformat.Not
 def test_the_reference_answers_keep_full_marks_whatever_the_seed(grader: Grader, chapter: str) -> None:
     release, nb = gates.read("notebooks", chapter), answered(chapter)
     for seed in (1, 2, 3) if chapter == chapters()[0] else (None,):
-        verdicts = plugins.judged(release, nb, grader, seed)
+        verdicts = work.judged(release, nb, grader, seed)
         assert [(v.name, v.score) for v in verdicts] == [(v.name, v.points) for v in verdicts]
 
 
@@ -295,7 +295,7 @@ def test_no_answer_can_be_imported_from_helpers(grader: Grader, chapter: str) ->
         if gates.kind(cell) == "answer":
             names = [node.name for node in ast.parse(cell.source).body if isinstance(node, ast.FunctionDef)]
             change[cell.id] = "\n".join([IMPORT_ALL, *(f"{name} = anywhere('{name}')" for name in names)])
-    verdicts = plugins.judged(release, answered(chapter, change), grader)
+    verdicts = work.judged(release, answered(chapter, change), grader)
     assert {v.name: v.score for v in verdicts} == {v.name: 0.0 for v in verdicts}
     assert any("write this one yourself" in v.text for v in verdicts)
 
@@ -365,7 +365,7 @@ def hostile_page() -> nbformat.NotebookNode:
 
 
 def test_nothing_active_of_a_submission_reaches_a_page() -> None:
-    done = plugins.restored(toy.release(), hostile_page())
+    done = work.restored(toy.release(), hostile_page())
     kinds = {kind for cell in done.cells for output in cell.get("outputs", []) for kind in output.get("data", {})}
     assert kinds <= {"text/plain", "image/png", "image/jpeg"}
     for cell in done.cells:
@@ -492,7 +492,7 @@ def test_without_bubblewrap_grading_refuses_and_the_doctor_says_why(
 def test_without_sandbox_by_explicit_wish_checks_still_judge(tmp_path: Path) -> None:
     with Grader(toy.helpers(tmp_path), walls=False) as grader:
         for nb, points in ((toy.submission(), 2.0), (toy.submission("def square(x):\n    return x"), 0.0)):
-            verdicts = plugins.judged(toy.release(), plugins.restored(toy.release(), nb), grader)
+            verdicts = work.judged(toy.release(), work.restored(toy.release(), nb), grader)
             assert [v.score for v in verdicts] == [points, 3.0]
 
 

@@ -32,7 +32,7 @@ def graded(tmp_path_factory: pytest.TempPathFactory) -> Course:
         Verdict("square_check", 2.0, 0.0, text=f"no  {SCRIPT}", laws=[law], caught=[SCRIPT], notes=[SCRIPT]),
         Verdict("total_check", 3.0, 3.0, text="ok  the sum"),
     ]
-    run.run(course, [toy.CHAPTER], lambda jobs: ((work, [v.plain() for v in verdicts]) for work, _ in jobs))
+    run.run(course, [toy.CHAPTER], lambda jobs: ((one, [v.plain() for v in verdicts]) for one, _ in jobs))
     command = [sys.executable, "-m", "nbgrader", "generate_feedback", toy.CHAPTER]
     subprocess.run(command, cwd=course.root, check=True, capture_output=True)
     report.write(course, [toy.CHAPTER], course.root)

@@ -286,8 +286,23 @@ CELLS = {
     "        s.sendall((12).to_bytes(8, 'big') + b'[[\"a\"],5,{}]')\n    except OSError:\n        pass",
     "dynamic_answer": "globals()['square'] = lambda x: x + 1",
 }
-DEADLY = {"odd_notes", "a_thousand_magics", "an_exit", "a_shell_command", "an_endless_cell", "the_frames", "modules", "the_boundary", "import_hooks",
-          "the_server", "builtins", "array_functions", "transformers", "syntax_trees", "the_shell"}  # fmt: skip
+DEADLY = {
+    "a_shell_command",
+    "a_thousand_magics",
+    "an_endless_cell",
+    "an_exit",
+    "array_functions",
+    "builtins",
+    "import_hooks",
+    "modules",
+    "odd_notes",
+    "syntax_trees",
+    "the_boundary",
+    "the_frames",
+    "the_server",
+    "the_shell",
+    "transformers",
+}
 
 
 # ------------------------------------------------------------------------------------------------ forged files
