@@ -13,5 +13,5 @@ The boundary of trust.  A submission is bytes from a stranger. Three kinds of pr
              helpers.checks.boundary).
 
 To review the promise "no submission earns what it did not solve, and none touches anything" read these modules and no
-others: submissions, cells, clean, masks, evaluate, work, plugins, sandbox and box/, about 1,750 lines.
+others: submissions, cells, clean, masks, evaluate, work, plugins, sandbox and box/, about 1,800 lines.
 """

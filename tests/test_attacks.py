@@ -6,6 +6,7 @@ import hashlib
 import json
 import os
 import socket
+import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -92,10 +93,11 @@ def leftovers() -> list[str]:
 
 
 @pytest.fixture(scope="module")
-def yard(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Yard]:
-    made = Yard(tmp_path_factory.mktemp("yard"))
-    yield made
-    made.stop()
+def yard() -> Iterator[Yard]:
+    with tempfile.TemporaryDirectory() as folder:  # pytest's own names are too long for a socket in it
+        made = Yard(Path(folder))
+        yield made
+        made.stop()
 
 
 def scores(verdicts: dict[str, Verdict]) -> dict[str, float]:

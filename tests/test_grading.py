@@ -14,6 +14,7 @@ import signal
 import subprocess
 import sys
 import tarfile
+import tempfile
 import time
 import zipfile
 from collections.abc import Iterator
@@ -147,16 +148,15 @@ def _server() -> Path | None:
 
 
 @pytest.fixture(scope="module")
-def postgres(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+def postgres() -> Iterator[str]:
     """A PostgreSQL server of our own, on a socket in a folder of our own."""
     programs = _server()
     pytest.importorskip("psycopg", reason="no psycopg here to speak to PostgreSQL with")
     if programs is None:
         pytest.skip("no PostgreSQL server is installed here")
-    folder = tmp_path_factory.mktemp("pg")
+    folder = Path(tempfile.mkdtemp())  # pytest's own names are too long for a socket in it
+    folder.chmod(0o777)
     options: dict = {"user": "postgres"} if os.getuid() == 0 else {}
-    for parent in (folder, *folder.parents[:2]):
-        parent.chmod(0o777)
     data, quiet = folder / "data", {"stdout": subprocess.DEVNULL, "stderr": subprocess.DEVNULL}
     subprocess.run([programs / "initdb", "-D", data, "-U", "grader", "-A", "trust"], check=True, **quiet, **options)
     settings = ["-c", "listen_addresses=", "-k", str(folder), "-c", "fsync=off"]
@@ -167,6 +167,7 @@ def postgres(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     yield f"postgresql+psycopg://grader@/{{}}?host={folder}"
     server.terminate()
     server.wait()
+    shutil.rmtree(folder, ignore_errors=True)
 
 
 @pytest.fixture
