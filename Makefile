@@ -28,7 +28,7 @@ release: set-up  ## notebooks/ from solutions/
 
 grade: release  ## all that lies in downloaded/ to grades.csv, report.html and feedback/; CHAPTER=01_computation_graph narrows it
 	@$(BIN)/python -m grading collect && $(BIN)/python -m grading run $(CHAPTER) && $(BIN)/python -m grading report $(CHAPTER)
-	@for chapter in $(or $(CHAPTER),$(sort $(notdir $(wildcard submitted/*/*)))); do $(BIN)/nbgrader generate_feedback --force $$chapter; done
+	@for chapter in $(or $(CHAPTER),$$(ls -d submitted/*/*/ | xargs -n 1 basename | sort -u)); do $(BIN)/nbgrader generate_feedback --force $$chapter; done
 	@$(BIN)/nbgrader export
 
 bench: set-up  ## the side-by-side measurements; each writes one table into benchmarks/results

@@ -10,6 +10,7 @@ import json
 import os
 import shutil
 import socket
+import threading
 import time
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
@@ -55,13 +56,15 @@ class Grader:
         self.home = folder()
         self.boxes: dict[str, Box] = {}
         self.judge: tuple[Session, socket.socket] | None = None
-        self.opened = 0
+        self.opened, self.lock = 0, threading.Lock()
         try:
             full, masked = self.home / "judge", self.home / "student"
             shutil.copytree(helpers, full / "full" / "helpers", ignore=shutil.ignore_patterns("__pycache__"))
             masked.mkdir()
             masks.make_readable(full)
-            self.trees = masks.build(helpers, masked, self._ask({}, None, time.monotonic() + 60))
+            answers = self._ask({}, None, time.monotonic() + 60)
+            always = answers.pop("*", [])
+            self.trees = masks.build(helpers, masked, {name: found + always for name, found in answers.items()})
             self._dismiss()
         except BaseException:
             self.stop()
@@ -80,6 +83,10 @@ class Grader:
 
     def evaluate(self, release: NotebookNode, nb: NotebookNode, seed: int | None = None) -> list[Verdict]:
         """A verdict for every check of `release` on the restored notebook `nb`; random inputs come from `seed`."""
+        with self.lock:  # a Dask worker may have several threads, a box has one session at a time
+            return self._evaluate(release, nb, seed)
+
+    def _evaluate(self, release: NotebookNode, nb: NotebookNode, seed: int | None) -> list[Verdict]:
         end, slow = time.monotonic() + self.limits.submission, set()
         programme = list(cells.programme(release, nb))
         verdicts = []

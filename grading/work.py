@@ -8,6 +8,7 @@ from __future__ import annotations
 import atexit
 import functools
 import sys
+import threading
 
 import nbformat
 from nbformat import NotebookNode, from_dict
@@ -16,6 +17,9 @@ from grading import cells, clean, submissions
 from grading.evaluate import Grader, Verdict
 
 UNSAFE = "Grading WITHOUT the sandbox: the code of these submissions can do on this machine whatever you can."
+
+
+_starting = threading.Lock()
 
 
 def evaluate(release: bytes, submission: bytes, name: str, walls: bool, seed: int | None = None) -> list[dict]:
@@ -28,9 +32,14 @@ def evaluate(release: bytes, submission: bytes, name: str, walls: bool, seed: in
     return [verdict.plain() for verdict in judged(ours, restored(ours, nb), walls, seed)]
 
 
-@functools.cache
 def grader(walls: bool = True) -> Grader:
     """This process's grader, started on first use."""
+    with _starting:
+        return _grader(walls)
+
+
+@functools.cache
+def _grader(walls: bool) -> Grader:
     if not walls:
         print(UNSAFE, file=sys.stderr)
     made = Grader(walls=walls)

@@ -323,6 +323,23 @@ def test_every_name_that_a_chapter_hides_is_defined_somewhere() -> None:
                 assert masks.locate(ROOT / "helpers", name)[0].exists()
 
 
+@walled
+@pytest.mark.xdist_group("real")
+def test_an_oracle_is_no_answer(grader: Grader) -> None:
+    source = """
+def linear_backward(x, W, delta):
+    def total(x, W, b):
+        return float((delta * (x @ W + b)).sum())
+    b, slope = np.zeros(W.shape[1]), oracles.central_difference
+    return slope(lambda t: total(t, W, b), x), slope(lambda t: total(x, t, b), W), slope(lambda t: total(x, W, t), b)
+"""
+    chapter = chapters()[0]
+    nb = answered(chapter, {"linear_backward": source})
+    verdicts = {v.name: v for v in work.judged(gates.read("notebooks", chapter), nb, grader)}
+    assert verdicts["linear_backward_check"].score == 0.0
+    assert "write this one yourself" in verdicts["linear_backward_check"].text
+
+
 def imported(path: Path) -> set[str]:
     """Modules that a file imports."""
     nodes = list(ast.walk(ast.parse(path.read_text())))
