@@ -19,6 +19,13 @@ _CONTROL = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f\u2028-\u202e\u2066-\u2069\u
 _MARKUP = re.compile(r"<(?=[A-Za-z/!?])|&(?=#?\w+;)")
 _SCHEME = re.compile(r"(javascript|vbscript|data)(\s*):", re.IGNORECASE)
 _ATTACHED = re.compile(r"(attachment):([^)\s\"'>\]]*)", re.IGNORECASE)
+# A link or a definition of one whose target does not plainly begin with a harmless scheme: entities, backslashes, tabs
+# and whatever else may hide another scheme need not be known.
+_LINK = re.compile(r"\]([(:])(?!\s*(?:https?://|mailto:|attachment:|#))", re.IGNORECASE)
+# TeX by which MathJax makes links, styles and macros
+_MACRO = re.compile(
+    r"\\(href|url|require|class|style|cssId|data|[egx]?def|let|(?:re|provide)?newcommand|newenvironment|csname|unicode|mmlToken)",
+)
 _FORMULA = tuple("=+-@\t\r\n|%")
 
 
@@ -41,7 +48,8 @@ def tree(value: Any) -> Any:
 def markdown(source: str) -> str:
     """Markdown that cannot hold HTML or a link that runs."""
     plain = _MARKUP.sub(lambda found: {"<": "&lt;", "&": "&amp;"}[found[0]], text(source, MOST_SOURCE))
-    return _SCHEME.sub(r"\1\2 :", plain)
+    plain = _MACRO.sub(r"\\ \1", _SCHEME.sub(r"\1\2 :", plain))
+    return _LINK.sub(r"] \1", plain)
 
 
 def cell(value: Any) -> Any:

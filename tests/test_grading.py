@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ast
 import csv
+import html
 import json
 import multiprocessing
 import os
@@ -22,6 +23,7 @@ from pathlib import Path
 
 import nbformat
 import pytest
+from nbconvert.filters import markdown2html_mistune
 from nbformat.v4 import new_code_cell, new_markdown_cell, new_output
 
 import grading
@@ -393,6 +395,32 @@ def test_nothing_active_of_a_submission_reaches_a_page() -> None:
             assert "javascript:" not in cell.source
             assert not cell.get("attachments")
     assert not [cell for cell in done.cells if cell.cell_type == "raw"]
+
+
+LINKS = [
+    "[a](java&#115;cript:go)", "[a](java&amp;#115;cript:go)", "[a](javascript\\:go)", "[a](javascript&colon;go)",
+    "[a](\n java\tscript:go)", "[a](<javascript:go>)", "[a][x]\n\n[x]: java&#115;cript:go", 
+    "[x]\n\n[x]:\njavascript\\:go",
+    "![a](javascript&colon;go)", "<javascript:go>", "[a](JAVASCRIPT&colon;go)", "[a](vbscript\\:go)", 
+    "[a](data\\:text/html,x)",
+    "$\\href{java\tscript:go}{x}$", "[a](&#x6a;avascript:go)", "[a](\\j\\a\\v\\a\\s\\c\\r\\i\\p\\t\\:go)", 
+    "[[a](x)](javascript\\:go)",
+]  # fmt: skip
+
+
+@pytest.mark.parametrize("source", LINKS)
+def test_no_link_of_a_student_runs(source: str) -> None:
+    page = markdown2html_mistune(clean.markdown(source))
+    targets = re.findall(r"(?:href|src)=\"([^\"]*)", page)
+    assert not [target for target in targets if ":" in html.unescape(target)], page
+    assert "\\href" not in page
+
+
+def test_honest_links_and_formulas_stay() -> None:
+    source = "[a](https://example.org/?a=1&b=2) and $a_1 < b$, see #3 and x[1] (two)"
+    page = markdown2html_mistune(clean.markdown(source))
+    assert 'href="https://example.org/?a=1&amp;b=2"' in page
+    assert "$a_1" in page
 
 
 def test_pictures_stay() -> None:
