@@ -399,11 +399,11 @@ def test_nothing_active_of_a_submission_reaches_a_page() -> None:
 
 LINKS = [
     "[a](java&#115;cript:go)", "[a](java&amp;#115;cript:go)", "[a](javascript\\:go)", "[a](javascript&colon;go)",
-    "[a](\n java\tscript:go)", "[a](<javascript:go>)", "[a][x]\n\n[x]: java&#115;cript:go", 
+    "[a](\n java\tscript:go)", "[a](<javascript:go>)", "[a][x]\n\n[x]: java&#115;cript:go",
     "[x]\n\n[x]:\njavascript\\:go",
-    "![a](javascript&colon;go)", "<javascript:go>", "[a](JAVASCRIPT&colon;go)", "[a](vbscript\\:go)", 
+    "![a](javascript&colon;go)", "<javascript:go>", "[a](JAVASCRIPT&colon;go)", "[a](vbscript\\:go)",
     "[a](data\\:text/html,x)",
-    "$\\href{java\tscript:go}{x}$", "[a](&#x6a;avascript:go)", "[a](\\j\\a\\v\\a\\s\\c\\r\\i\\p\\t\\:go)", 
+    "$\\href{java\tscript:go}{x}$", "[a](&#x6a;avascript:go)", "[a](\\j\\a\\v\\a\\s\\c\\r\\i\\p\\t\\:go)",
     "[[a](x)](javascript\\:go)",
 ]  # fmt: skip
 
