@@ -6,10 +6,13 @@ import argparse
 import subprocess
 import sys
 from pathlib import Path
+from typing import TYPE_CHECKING
 
-from grading import sandbox
-from grading.course import Course, CourseError
-from grading.release import ROOT
+if TYPE_CHECKING:
+    from grading.course import Course
+
+ROOT = Path(__file__).resolve().parent.parent
+# Workers import this file too: whatever takes long to import is imported by the command that needs it.
 
 
 def parser() -> argparse.ArgumentParser:
@@ -43,9 +46,12 @@ def parser() -> argparse.ArgumentParser:
 def main(arguments: list[str] | None = None) -> int:
     """Run one command; errors are one sentence."""
     options = parser().parse_args(arguments)
+    from grading.course import CourseError
+    from grading.sandbox import SandboxError
+
     try:
         return globals()[options.command](options)
-    except (CourseError, sandbox.SandboxError) as error:
+    except (CourseError, SandboxError) as error:
         print(f"grading: {error}", file=sys.stderr)
         return 1
     except KeyboardInterrupt:
@@ -54,6 +60,8 @@ def main(arguments: list[str] | None = None) -> int:
 
 
 def _chapters(course: Course, wanted: list[str]) -> list[str]:
+    from grading.course import CourseError
+
     known = list(course.chapters())
     if unknown := sorted(set(wanted) - set(known)):
         raise CourseError(f"no chapter {', '.join(unknown)}; there are {', '.join(known)}")
@@ -63,6 +71,7 @@ def _chapters(course: Course, wanted: list[str]) -> list[str]:
 def collect(options: argparse.Namespace) -> int:
     """python -m grading collect"""
     from grading.collect import collect as gather
+    from grading.course import Course, CourseError
 
     course = Course(options.course, options.db)
     if options.chapter:
@@ -84,6 +93,8 @@ def collect(options: argparse.Namespace) -> int:
 def run(options: argparse.Namespace) -> int:
     """python -m grading run"""
     from grading import run as runner
+    from grading import sandbox
+    from grading.course import Course
 
     course = Course(options.course, options.db)
     chapters = _chapters(course, options.chapters)
@@ -104,6 +115,8 @@ def _security(options: argparse.Namespace) -> object:
     """Dask's TLS settings; a scheduler on another machine is only spoken to through TLS."""
     from distributed.security import Security
 
+    from grading.course import CourseError
+
     if options.scheduler.startswith("tls://"):
         files = {"tls_ca_file": options.tls_ca, "tls_client_cert": options.tls_cert, "tls_client_key": options.tls_key}
         if not all(files.values()):
@@ -116,6 +129,7 @@ def _security(options: argparse.Namespace) -> object:
 
 def report(options: argparse.Namespace) -> int:
     """python -m grading report"""
+    from grading.course import Course
     from grading.report import write
 
     course = Course(options.course, options.db)
