@@ -37,7 +37,9 @@ class Yard:
             (self.folder / name).write_text(text)
         self.helpers = toy.helpers(folder)
         self.servers = [socket.socket(family) for family in (socket.AF_INET, socket.AF_UNIX, socket.AF_UNIX)]
-        for server, address in zip(self.servers, (("127.0.0.1", 0), f"{self.folder}/socket", "\0grader-test")):
+        for server, address in zip(
+            self.servers, (("127.0.0.1", 0), f"{self.folder}/socket", f"\0grader-{os.getpid()}")
+        ):
             server.bind(address)
             server.listen()
             server.setblocking(False)
@@ -47,7 +49,12 @@ class Yard:
     def fill(self, source: str) -> str:
         """Put in the addresses that an attack aims at."""
         port = self.servers[0].getsockname()[1]
-        return source.replace("{port}", str(port)).replace("{outside}", str(self.folder)).replace("{{}}", "{}")
+        return (
+            source.replace("{port}", str(port))
+            .replace("{outside}", str(self.folder))
+            .replace("{pid}", str(os.getpid()))
+            .replace("{{}}", "{}")
+        )
 
     def prints(self) -> dict[str, str]:
         """Fingerprints of everything that a submission must leave alone."""

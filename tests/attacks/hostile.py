@@ -169,7 +169,7 @@ BODIES = {
     "network_loopback": "import socket; s = socket.socket(); s.connect(('127.0.0.1', {port})); return x * x",
     "network_names": "import socket; socket.getaddrinfo('example.org', 80); return x * x",
     "unix_socket": "import socket; socket.socket(socket.AF_UNIX).connect('{outside}/socket'); return x * x",
-    "abstract_socket": "import socket; socket.socket(socket.AF_UNIX).connect('\\0grader-test'); return x * x",
+    "abstract_socket": "import socket; socket.socket(socket.AF_UNIX).connect('\\0grader-{pid}'); return x * x",
     "writes_helpers": "import helpers; open(helpers.__file__, 'a').write('#'); return x * x",
     "writes_libraries": "open(np.__file__, 'a').write('#'); return x * x",
     "writes_the_system": "open('/usr/bin/planted', 'w'); return x * x",
