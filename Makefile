@@ -32,8 +32,10 @@ run: set-up  ## CHAPTER=01_computation_graph PROFILE=class DEVICE=auto: its solu
 release: set-up  ## notebooks/ from solutions/
 	@$(BIN)/python -m grading.release $(CHAPTER)
 
-grade: release  ## CHAPTER=01_computation_graph: its zips in downloaded/ to grades.csv and feedback/
-	@for step in "zip_collect --force" "autograde --create" generate_feedback; do $(BIN)/nbgrader $$step $(CHAPTER) || exit 1; done; $(BIN)/nbgrader export
+grade: release  ## all that lies in downloaded/ to grades.csv, report.html and feedback/; CHAPTER=01_computation_graph narrows it
+	@$(BIN)/python -m grading collect && $(BIN)/python -m grading run $(CHAPTER) && $(BIN)/python -m grading report $(CHAPTER)
+	@for chapter in $(or $(CHAPTER),$$(ls -d submitted/*/*/ | xargs -n 1 basename | sort -u)); do $(BIN)/nbgrader generate_feedback --force $$chapter; done
+	@$(BIN)/nbgrader export
 
 bench: set-up  ## the side-by-side measurements; each writes one table into benchmarks/results
 	@for script in benchmarks/[0-9]*.py; do $(BIN)/python $$script || exit 1; done

@@ -1,14 +1,12 @@
 """nbgrader's settings: solutions/ is its source, notebooks/ its release; grading/ plugs in where nbgrader trusts."""
 
-import atexit
 import os
-import shutil
 import sys
-import tempfile
 from pathlib import Path
 
 from nbgrader import preprocessors as stock
 
+from grading.plugins import Restore, SubmissionExporter, TrustedExecute
 from grading.release import StampAddress
 from grading.strict import StrictResults
 
@@ -23,6 +21,7 @@ c.CourseDirectory.source_directory = "solutions"
 c.CourseDirectory.release_directory = "notebooks"
 # generate_assignment copies whatever lies beside a notebook: let nothing but notebooks through
 c.CourseDirectory.ignore = [".*", "__pycache__", "INSTRUCTOR*", "*.[!i]*"]
+c.CourseDirectory.ignore += ["*[!b]", "*[!n]b", "*[!y]nb", "*[!p]ynb", "*[!i]pynb", "*[!.]ipynb"]
 
 c.ClearSolutions.code_stub = {"python": "raise NotImplementedError"}
 c.ClearSolutions.text_stub = "*Your answer here.*"
@@ -41,17 +40,8 @@ c.GenerateAssignment.preprocessors = [
 
 # submissions as alice_2026-11-21-10-00-00_computation_graph.ipynb, matched against the full path
 c.FileNameCollectorPlugin.named_regexp = r".*/(?P<student_id>[^/_]+)_(?P<timestamp>[0-9\-]+)_(?P<file_id>[^/]+)"
-c.Execute.timeout = 300  # seconds for one cell
-c.Execute.startup_timeout = 120
-c.Autograde.autograde_preprocessors = [
-    stock.Execute,
-    StrictResults,
-    stock.LimitOutput,
-    stock.SaveAutoGrades,
-    stock.AssignLatePenalties,
-    stock.CheckCellMetadata,
-]
-if os.name == "posix":  # kernels talk over files that only we can read, instead of open ports
-    sockets = tempfile.mkdtemp(prefix="nbgrader-")
-    atexit.register(shutil.rmtree, sockets, ignore_errors=True)
-    c.KernelManager.transport, c.KernelManager.ip = "ipc", f"{sockets}/kernel"
+
+# Student code runs in a sandbox, checks beside it; every field but the student's own comes from the release.
+c.Autograde.exporter_class = SubmissionExporter
+c.Autograde.sanitize_preprocessors = [Restore]
+c.Autograde.autograde_preprocessors = [TrustedExecute, StrictResults, stock.SaveAutoGrades, stock.AssignLatePenalties]

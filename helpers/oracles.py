@@ -6,6 +6,9 @@ from collections.abc import Callable
 
 import numpy as np
 
+# Hidden while any exercise is graded: a derivative by differences is what answers are compared with, not an answer.
+ANSWERS = {"*": ("oracles.central_difference", "oracles.jacobian")}
+
 Array = np.ndarray
 
 

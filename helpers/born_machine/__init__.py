@@ -58,7 +58,7 @@ ANSWERS: dict[str, tuple[str, ...]] = {
     + tuple(
         f"born_machine.{name}"
         for name in dict.fromkeys(p.rpartition(".")[2] for p in places.split())
-        if name in globals()
+        if callable(globals().get(name))  # and not a module of that name
     )
     for exercise, places in _PLACES.items()
 }

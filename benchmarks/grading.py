@@ -1,0 +1,179 @@
+"""Submissions graded per minute on two cores: `python -m grading run` against stock `nbgrader autograde`.
+
+Both grade the same honest notebooks without their demo cells, in one run, with two processes each. Times are wall
+seconds from the start of the command, imports and the warming of the sandboxes included; the CPU seconds of all
+processes are beside them, since a busy machine changes the former. Usage:
+
+    python benchmarks/grading.py [SUBMISSIONS_PER_CHAPTER]
+"""
+
+from __future__ import annotations
+
+import os
+import shutil
+import subprocess
+import sys
+import tempfile
+import threading
+import time
+from pathlib import Path
+
+sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
+
+import nbformat
+
+from tests import gates
+
+ROOT = Path(__file__).resolve().parent.parent
+CHAPTERS = ("01_computation_graph", "04_rbm_vmc")
+TARGET = 4
+STOCK = """
+import os, sys
+from pathlib import Path
+os.environ["PATH"] = os.pathsep.join([str(Path(sys.executable).parent), os.environ.get("PATH", "")])
+c = get_config()
+c.CourseDirectory.root = str(Path(__file__).resolve().parent)
+c.CourseDirectory.source_directory, c.CourseDirectory.release_directory = "solutions", "notebooks"
+c.Execute.timeout = 300
+"""
+ENVIRONMENT = {
+    **os.environ,
+    "COURSE_PROFILE": "quick",
+    "COURSE_DEVICE": "cpu",
+    "OMP_NUM_THREADS": "1",
+    "PYTHONPATH": os.pathsep.join([str(ROOT), os.environ.get("PYTHONPATH", "")]),
+    "PYTHONWARNINGS": "ignore",
+}
+
+
+class Watch(threading.Thread):
+    """CPU seconds and resident memory of all processes below this one, sampled, until `stop`."""
+
+    def __init__(self) -> None:
+        super().__init__(daemon=True)
+        self.spent: dict[tuple[int, str], float] = {}
+        self.memory: list[tuple[float, float]] = []
+        self.running, self.start_time = True, time.monotonic()
+
+    def run(self) -> None:
+        while self.running:
+            self.look()
+            time.sleep(0.5)
+
+    def look(self) -> None:
+        """One sample; the sessions of a box are too short for it, and are read off their server's children."""
+        found = dict(filter(None, map(_process, Path("/proc").glob("[0-9]*/stat"))))
+        below, grown = {os.getpid()}, True
+        while grown:
+            new = {pid for pid, process in found.items() if process["parent"] in below} - below
+            below, grown = below | new, bool(new)
+        servers = {pid for pid in below if found[pid]["name"] != "bwrap" and _parent(found, pid)["name"] == "bwrap"}
+        pages = 0
+        for pid in below - {os.getpid()}:
+            process = found[pid]
+            pages += process["pages"]
+            if process["parent"] not in servers and _parent(found, process["parent"])["parent"] not in servers:
+                self.spent[pid, process["born"]] = process["own"] + (process["children"] if pid in servers else 0.0)
+        self.memory.append((time.monotonic() - self.start_time, pages * os.sysconf("SC_PAGE_SIZE") / 2**20))
+
+    @property
+    def cpu(self) -> float:
+        """CPU seconds seen."""
+        return sum(self.spent.values())
+
+
+def _process(path: Path) -> tuple[int, dict] | None:
+    """What the kernel says of a process."""
+    try:
+        head, _, tail = path.read_text().rpartition(")")
+    except OSError:
+        return None
+    fields = tail.split()
+    own, children = sum(map(int, fields[11:13])) / 100, sum(map(int, fields[13:15])) / 100
+    about = {"name": head.partition("(")[2], "parent": int(fields[1]), "own": own, "children": children}
+    return int(path.parent.name), about | {"pages": int(fields[21]), "born": fields[19]}
+
+
+def _parent(found: dict[int, dict], pid: int) -> dict:
+    """The process that started `pid`, or an empty one."""
+    nobody = {"name": "", "parent": 0}
+    return found.get(found.get(pid, nobody)["parent"], nobody)
+
+
+def course(folder: Path, chapter: str, count: int, config: str) -> Path:
+    """A course with `count` right submissions of one chapter."""
+    root, word = folder, chapter.partition("_")[2]
+    root.mkdir()
+    (root / "nbgrader_config.py").write_text(config)
+    for kind in ("solutions", "notebooks"):
+        shutil.copytree(ROOT / kind / chapter, root / kind / chapter)
+    right = {cell.id: cell.source for cell in gates.read("solutions", chapter).cells if gates.kind(cell) == "answer"}
+    nb = gates.without_demos(gates.read("notebooks", chapter))
+    for cell in nb.cells:
+        cell.source = right.get(cell.id, cell.source)
+    for k in range(count):
+        path = root / "submitted" / f"{'ab'[k % 2]}{k:03}" / chapter / f"{word}.ipynb"
+        path.parent.mkdir(parents=True)
+        nb.cells[0].source += " "
+        nbformat.write(nb, path)
+    make = [sys.executable, "-m", "nbgrader", "generate_assignment", chapter, "--create", "--force"]
+    subprocess.run(make, cwd=root, env=ENVIRONMENT, check=True, capture_output=True)
+    return root
+
+
+def timed(commands: list[list[str]], root: Path) -> tuple[float, float, list[tuple[float, float]]]:
+    """Wall and CPU seconds until all commands have ended, and memory on the way."""
+    watch, start = Watch(), time.monotonic()
+    watch.start()
+    quiet = {"stdout": subprocess.DEVNULL, "stderr": subprocess.DEVNULL}
+    running = [subprocess.Popen(command, cwd=root, env=ENVIRONMENT, **quiet) for command in commands]
+    assert not any(process.wait() for process in running), "a grader failed"
+    wall, watch.running = time.monotonic() - start, False
+    return wall, watch.cpu, watch.memory
+
+
+def check(root: Path, chapter: str, count: int) -> None:
+    """Every submission has all its automatic points."""
+    from nbgrader.api import Gradebook
+
+    with Gradebook(f"sqlite:///{root}/gradebook.db", "") as book:
+        grades = [g for s in book.assignment_submissions(chapter) for n in s.notebooks for g in n.grades]
+        lost = [g.name for g in grades if g.cell.cell_type == "code" and g.auto_score != g.max_score]
+        assert len({g.notebook_id for g in grades}) == count
+        assert not lost, lost
+
+
+def row(folder: Path, chapter: str, count: int) -> str:
+    """One line of the table."""
+    ours = course(folder / f"ours{chapter}", chapter, count, (ROOT / "nbgrader_config.py").read_text())
+    stock = course(folder / f"stock{chapter}", chapter, count, STOCK)
+    run = [sys.executable, "-m", "grading", "--course", str(ours), "run", "--workers", "2"]
+    wall, cpu, memory = timed([run], ours)
+    halves = [[sys.executable, "-m", "nbgrader", "autograde", chapter, f"--student={letter}*"] for letter in "ab"]
+    stock_wall, stock_cpu, _ = timed(halves, stock)
+    for root in (ours, stock):
+        check(root, chapter, count)
+    middle = [value for seconds, value in memory if 0.4 * wall < seconds < 0.6 * wall]
+    end = [value for seconds, value in memory if 0.75 * wall < seconds < 0.95 * wall]
+    flat = f"{max(middle, default=0):.0f} -> {max(end, default=0):.0f}"
+    rates = f"{60 * count / wall:.1f} | {60 * count / stock_wall:.1f} | {stock_wall / wall:.1f} | >= {TARGET}"
+    return f"| {chapter} | {count} | {rates} | {cpu / count:.1f} | {stock_cpu / count:.1f} | {flat} |"
+
+
+def main() -> None:
+    """Measure and write the table."""
+    count = int(sys.argv[1]) if len(sys.argv) > 1 else 100
+    head = "| chapter | submissions | ours per minute | stock per minute | ratio | target | our CPU s each "
+    head += "| stock CPU s each | our memory, middle -> end (MiB) |"
+    lines = [head, "|---|---|---|---|---|---|---|---|---|"]
+    with tempfile.TemporaryDirectory() as folder:
+        for chapter in CHAPTERS:
+            lines.append(row(Path(folder), chapter, count))
+            print(lines[-1], flush=True)
+    table = "\n".join(lines)
+    (ROOT / "benchmarks" / "results" / "grading.md").write_text(f"{__doc__.splitlines()[0]}\n\n{table}\n")
+    print(table)
+
+
+if __name__ == "__main__":
+    main()
