@@ -21,10 +21,10 @@ lab: set-up  ## the course in JupyterLab; LAB_ARGS=--no-browser and the like are
 	@$(BIN)/jupyter lab --ServerApp.root_dir=. --LabApp.default_url=/lab/tree/$(FIRST) $(AS_ROOT) $(LAB_ARGS)
 
 test: set-up  ## all tests; TEST_ARGS="tests/test_vmc.py -x" narrows them
-	@OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n $(WORKERS) --dist loadgroup $(TEST_ARGS)
+	@OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n $(WORKERS) --dist loadfile $(TEST_ARGS)
 
 stress: set-up  ## the long tests too: papermill in class, 50 seeds for every check
-	@COURSE_SEEDS=50 OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n $(WORKERS) --dist loadgroup -m "slow or not slow" $(TEST_ARGS)
+	@COURSE_SEEDS=50 OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n $(WORKERS) --dist loadfile -m "slow or not slow" $(TEST_ARGS)
 
 run: set-up  ## CHAPTER=01_computation_graph PROFILE=class DEVICE=auto: its solution, executed, in build/
 	@mkdir -p build && $(BIN)/papermill solutions/$(CHAPTER)/$(WORD).ipynb build/$(CHAPTER)_$(PROFILE).ipynb -p profile $(PROFILE) -p device $(DEVICE) --cwd build

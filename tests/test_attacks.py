@@ -20,7 +20,6 @@ from grading.sandbox import Limits, walls_missing
 from tests.attacks import hostile, toy
 
 pytestmark = [
-    pytest.mark.xdist_group("attacks"),
     pytest.mark.skipif(bool(walls_missing()), reason=f"no sandbox here: {walls_missing()}"),
 ]
 SMALL = Limits(memory=512 << 20, disk=8 << 20, processes=24, cpu=20, cell=0.5, call=0.7, exercise=5.0, submission=20.0)

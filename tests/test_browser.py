@@ -42,7 +42,6 @@ SCREENSHOTS = ROOT / "build" / "screenshots"
 PATIENCE = 240_000  # milliseconds; every wait is for a state, and ends as soon as it is reached
 
 pytestmark = [
-    pytest.mark.xdist_group("browser"),
     pytest.mark.browser,
     pytest.mark.skipif(BROWSER is None, reason=f"no browser: none of {', '.join(BROWSERS)} is installed"),
     pytest.mark.skipif(shutil.which("make") is None, reason="no make to start JupyterLab with"),

@@ -16,7 +16,6 @@ from packaging.requirements import Requirement
 
 ROOT = Path(__file__).resolve().parent.parent
 NOTEBOOK = ROOT / "notebooks/01_computation_graph/computation_graph.ipynb"
-pytestmark = pytest.mark.xdist_group("colab")  # one environment for all its tests
 TAG = tomllib.loads((ROOT / "course.toml").read_text())["course"]["tag"]
 IN_COLAB = ["ipykernel", "numpy", "torch", "scipy", "matplotlib", "tqdm", "pip", "setuptools"]
 

@@ -211,7 +211,6 @@ def test_two_graders_on_one_postgresql_gradebook_lose_nothing(
 
 
 @walled
-@pytest.mark.xdist_group("dask")
 def test_a_running_scheduler_grades_the_class_and_survives_the_loss_of_a_worker(course: Course, tmp_path: Path) -> None:
     root, address = course.root, tmp_path / "scheduler.json"
     slow = "import time\n\n\ndef square(x):\n    time.sleep(0.2)\n    return x * x"
@@ -266,7 +265,6 @@ def answered(chapter: str, change: dict[str, str] | None = None) -> nbformat.Not
 
 
 @walled
-@pytest.mark.xdist_group("real")
 @pytest.mark.parametrize("chapter", chapters())
 def test_the_reference_answers_keep_full_marks_whatever_the_seed(grader: Grader, chapter: str) -> None:
     release, nb = gates.read("notebooks", chapter), answered(chapter)
@@ -289,7 +287,6 @@ def anywhere(name):
 
 
 @walled
-@pytest.mark.xdist_group("real")
 @pytest.mark.parametrize("chapter", chapters())
 def test_no_answer_can_be_imported_from_helpers(grader: Grader, chapter: str) -> None:
     release = gates.read("notebooks", chapter)
@@ -326,7 +323,6 @@ def test_every_name_that_a_chapter_hides_is_defined_somewhere() -> None:
 
 
 @walled
-@pytest.mark.xdist_group("real")
 def test_an_oracle_is_no_answer(grader: Grader) -> None:
     source = """
 def linear_backward(x, W, delta):

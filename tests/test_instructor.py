@@ -19,7 +19,6 @@ from grading.strict import StrictResults, result
 from tests import gates
 
 CHAPTER = "01_computation_graph"
-pytestmark = pytest.mark.xdist_group("instructor")
 HALF = ("parity_network", "linear_backward", "softmax_cross_entropy", "momentum_step")
 ALTERNATIVE = {  # right, and written differently
     "parity_network": """
