@@ -224,24 +224,28 @@ class Course:
             else:
                 yield True
 
-    def keep(self, digest: str, verdicts: list[plugins.Verdict]) -> None:
+    def keep(self, work: Work, verdicts: list[plugins.Verdict]) -> None:
         """Remember verdicts until they are in the gradebook, so that no interruption costs a second evaluation."""
-        folder = self.notes / "verdicts"
-        folder.mkdir(parents=True, exist_ok=True)
-        draft = folder / f"{digest}.{os.getpid()}"
+        place = self._place(work)
+        place.parent.mkdir(parents=True, exist_ok=True)
+        draft = place.with_suffix(f".{os.getpid()}")
         draft.write_text(json.dumps([verdict.plain() for verdict in verdicts]))
-        draft.replace(folder / f"{digest}.json")
+        draft.replace(place)
 
-    def kept(self, digest: str) -> list[plugins.Verdict] | None:
+    def kept(self, work: Work) -> list[plugins.Verdict] | None:
         """Verdicts that were found but perhaps not entered."""
         with contextlib.suppress(OSError, ValueError, TypeError):
-            text = (self.notes / "verdicts" / f"{digest}.json").read_text()
-            return [plugins.Verdict(**verdict) for verdict in json.loads(text)]
+            return [plugins.Verdict(**verdict) for verdict in json.loads(self._place(work).read_text())]
         return None
 
-    def forget(self, digest: str) -> None:
+    def forget(self, work: Work) -> None:
         """They are in the gradebook."""
-        (self.notes / "verdicts" / f"{digest}.json").unlink(missing_ok=True)
+        self._place(work).unlink(missing_ok=True)
+
+    def _place(self, work: Work) -> Path:
+        """Where its verdicts wait; two students may hand in the very same file."""
+        name = submissions.digest(self.digest(work).encode(), str(work).encode())
+        return self.notes / "verdicts" / f"{name}.json"
 
 
 def contents(work: Work) -> bytes:

@@ -86,21 +86,20 @@ def _todo(course: Course, chapters: list[str], tally: Tally, claims: contextlib.
 
 
 def _enter_kept(course: Course, work: Work, tally: Tally) -> bool:
-    kept = course.kept(course.digest(work))
+    kept = course.kept(work)
     if kept is not None:
         _enter(course, work, kept, tally)
     return kept is not None
 
 
 def _enter(course: Course, work: Work, verdicts: list[Verdict], tally: Tally) -> None:
-    digest = course.digest(work)
-    course.keep(digest, verdicts)
+    course.keep(work, verdicts)
     try:
         course.write(work, verdicts)
     except CourseError as error:
         tally.refused[work] = str(error)
         return
-    course.forget(digest)
+    course.forget(work)
     tally.graded.append(work)
 
 
