@@ -16,6 +16,7 @@ from nbclient import NotebookClient
 from nbclient.exceptions import CellExecutionError, CellTimeoutError, DeadKernelError
 from nbformat import NotebookNode
 
+from grading.cells import role as kind
 from grading.release import MARK, ROOT, marked, notebook_path
 from helpers.checks.laws import NOT_WRITTEN
 
@@ -23,16 +24,6 @@ LONGEST_CELL, LONGEST_LINE = 30, 100  # what a laptop shows without scrolling
 QUICK = {**os.environ, "COURSE_PROFILE": "quick", "COURSE_DEVICE": "cpu"}
 SOLUTION = re.compile(r"### BEGIN SOLUTION\n(.*?)### END SOLUTION", re.DOTALL)
 MARK_SCHEME = re.compile(r"=== BEGIN MARK SCHEME ===\n(.*?)=== END MARK SCHEME ===", re.DOTALL)
-
-
-def kind(cell: NotebookNode) -> str:
-    """ "answer", "check", "manual", "demo" or "plain"."""
-    role = cell.metadata.get("nbgrader", {})
-    if role.get("solution"):
-        return "manual" if role.get("grade") else "answer"
-    if role.get("grade"):
-        return "check"
-    return "demo" if "demo" in cell.metadata.get("tags", []) else "plain"
 
 
 def code(nb: NotebookNode) -> Iterator[NotebookNode]:

@@ -170,7 +170,6 @@ def test_adaptive_steps_meet_their_tolerance(name, generator):
 
 
 def test_torchdiffeq_agrees_where_it_is_installed(generator):
-    pytest.importorskip("torchdiffeq")
     phi, x = potentials()["softplus"], points("softplus", generator)
     for mine, theirs in zip(
         ma.dormand_prince(phi, x, 0.0, 1.0, tol=1e-9), ma.torchdiffeq_solve(phi, x, 0.0, 1.0, tol=1e-9), strict=False
