@@ -216,3 +216,20 @@ def square_group(side: int, *, point_group: bool = False) -> Tensor:
         images = [torch.rot90(g, k) for g in (grid, grid.T) for k in range(4)]
     shifts = [g.roll((r, c), (0, 1)).flatten() for g in images for r in range(side) for c in range(side)]
     return torch.stack(shifts)
+
+
+def bethe_energy(sites: int) -> float:
+    """Exact ground-state energy of the Heisenberg ring (J1 = 1) of any even length, from the Bethe equations.
+
+    N arctan(2 l_j) = pi I_j + sum_k arctan(l_j - l_k) for N/2 rapidities with I_j = -(N/2 - 1)/2, ..., (N/2 - 1)/2, solved
+    by iteration; E = N/4 - sum_j 2 / (1 + 4 l_j^2) (Bethe 1931, Hulthen 1938).
+    """
+    if sites < 4 or sites % 2:
+        raise ValueError(f"the Bethe equations here are those of an even ring of at least four sites, got {sites}")
+    quanta = np.pi * (np.arange(sites // 2) - (sites // 2 - 1) / 2)
+    rapidities, change = np.zeros(sites // 2), 1.0
+    while change > 1e-14:
+        scattered = np.arctan(rapidities[:, None] - rapidities).sum(axis=1)
+        new = np.tan((quanta + scattered) / sites) / 2
+        rapidities, change = new, float(np.abs(new - rapidities).max() / np.abs(new).max())
+    return float(sites / 4 - (2 / (1 + 4 * rapidities**2)).sum())

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import contextlib
 import csv
 import html
 import json
@@ -33,7 +34,7 @@ from grading.collect import collect
 from grading.course import Course
 from grading.evaluate import Grader, Verdict
 from grading.release import ROOT, chapters
-from tests import gates
+from tests import gates, test_instructor
 from tests.attacks import toy
 
 walled = pytest.mark.skipif(bool(sandbox.walls_missing()), reason=f"no sandbox here: {sandbox.walls_missing()}")
@@ -139,6 +140,33 @@ def test_killed_at_random_moments_and_resumed_nothing_is_lost_or_done_twice(
     assert run.run(course, [CHAPTER], stub).graded == []
     evaluated = len(log.read_text().splitlines())
     assert evaluated <= len(wanted) + again + kills, "only what was in flight may be evaluated a second time"
+    assert not list((course.notes / "verdicts").glob("*.json"))
+
+
+@walled
+@pytest.mark.slow
+def test_killed_at_random_moments_and_resumed_the_boxes_say_the_same(course: Course, tmp_path: Path) -> None:
+    quick = {**os.environ, "COURSE_HELPERS": str(toy.helpers(tmp_path)), "OMP_NUM_THREADS": "1"}
+    command = [sys.executable, "-m", "grading", "--course", str(course.root), "run", "--workers", "2"]
+    quiet = {"cwd": ROOT, "env": quick, "stderr": subprocess.DEVNULL}
+    answers = {0.0: toy.WRONG, 2.0: toy.SQUARE}
+    wanted = {f"s{k:02}": 2.0 * (k % 2) for k in range(12)}
+    for student, points in wanted.items():
+        toy.hand_in(course.root, student, toy.submission(answers[points]))
+    moment, kills = random.Random(), 0
+    while kills < 10:
+        process = subprocess.Popen(command, stdout=subprocess.DEVNULL, **quiet)
+        with contextlib.suppress(subprocess.TimeoutExpired):
+            process.wait(moment.uniform(0.5, 15))
+        kills += process.poll() is None
+        process.kill()
+        if process.wait() == 0:  # done too soon: let one hand in again
+            student = moment.choice(list(wanted))
+            wanted[student] = 2.0 - wanted[student]
+            toy.hand_in(course.root, student, toy.submission(answers[wanted[student]]))
+    last = [subprocess.run(command, text=True, stdout=subprocess.PIPE, check=True, **quiet).stdout for _ in range(2)]
+    assert squares(course) == wanted
+    assert "0 graded, 12 already graded" in last[1]
     assert not list((course.notes / "verdicts").glob("*.json"))
 
 
@@ -267,11 +295,19 @@ def answered(chapter: str, change: dict[str, str] | None = None) -> nbformat.Not
 
 @walled
 @pytest.mark.parametrize("chapter", chapters())
-def test_the_reference_answers_keep_full_marks_whatever_the_seed(grader: Grader, chapter: str) -> None:
-    release, nb = gates.read("notebooks", chapter), answered(chapter)
-    for seed in (1, 2, 3) if chapter == chapters()[0] else (None,):
-        verdicts = work.judged(release, nb, grader, seed)
-        assert [(v.name, v.score) for v in verdicts] == [(v.name, v.points) for v in verdicts]
+def test_the_reference_answers_keep_full_marks(grader: Grader, chapter: str) -> None:
+    verdicts = work.judged(gates.read("notebooks", chapter), answered(chapter), grader)
+    assert [(v.name, v.score) for v in verdicts] == [(v.name, v.points) for v in verdicts]
+
+
+@walled
+def test_three_runs_with_other_seeds_give_the_sample_class_the_same_points(grader: Grader) -> None:
+    release = gates.read("notebooks", test_instructor.CHAPTER)
+    for student, (nb, points) in test_instructor.sample_class().items():
+        nb = work.restored(release, nb)
+        runs = [[v.score for v in work.judged(release, nb, grader, seed)] for seed in (1, 2, 3)]
+        assert runs[0] == runs[1] == runs[2], student
+        assert sum(runs[0]) == points, student
 
 
 IMPORT_ALL = """

@@ -87,6 +87,17 @@ def test_ground_energy_of_the_square_is_the_derived_one(J2, energy):
     assert abs(spins.ground_state(spins.square(4, J2)).energies[0] / 16 - energy) < 1e-9
 
 
+@pytest.mark.parametrize("sites", [4, 6, 10, 14])
+def test_the_bethe_equations_give_the_energy_of_the_ring(sites):
+    assert abs(spins.bethe_energy(sites) - spins.ground_state(spins.chain(sites)).energies[0]) < 1e-10
+
+
+def test_the_bethe_energy_of_a_hundred_sites_is_the_derived_one():
+    assert abs(spins.bethe_energy(100) + 44.322957075092) < 1e-9
+    with pytest.raises(ValueError, match="even ring"):
+        spins.bethe_energy(7)
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize(("size", "energy"), LARGE.items())
 def test_twenty_sites_agree_and_take_under_ten_seconds(size, energy):
