@@ -224,8 +224,8 @@ def bethe_energy(sites: int) -> float:
     N arctan(2 l_j) = pi I_j + sum_k arctan(l_j - l_k) for N/2 rapidities with I_j = -(N/2 - 1)/2, ..., (N/2 - 1)/2, solved
     by iteration; E = N/4 - sum_j 2 / (1 + 4 l_j^2) (Bethe 1931, Hulthen 1938).
     """
-    if sites < 4 or sites % 2:
-        raise ValueError(f"the Bethe equations here are those of an even ring of at least four sites, got {sites}")
+    if sites < 6 or sites % 2:
+        raise ValueError(f"the Bethe equations here are those of an even ring of at least six sites, got {sites}")
     quanta = np.pi * (np.arange(sites // 2) - (sites // 2 - 1) / 2)
     rapidities, change = np.zeros(sites // 2), 1.0
     while change > 1e-14:

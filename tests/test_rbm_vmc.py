@@ -87,7 +87,7 @@ def test_ground_energy_of_the_square_is_the_derived_one(J2, energy):
     assert abs(spins.ground_state(spins.square(4, J2)).energies[0] / 16 - energy) < 1e-9
 
 
-@pytest.mark.parametrize("sites", [4, 6, 10, 14])
+@pytest.mark.parametrize("sites", [6, 8, 10, 14])
 def test_the_bethe_equations_give_the_energy_of_the_ring(sites):
     assert abs(spins.bethe_energy(sites) - spins.ground_state(spins.chain(sites)).energies[0]) < 1e-10
 
