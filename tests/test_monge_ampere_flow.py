@@ -316,6 +316,72 @@ def test_training_a_gaussian_reaches_its_bound(generator):
     assert -6 * error < loss + target.log_Z < 0.1
 
 
+# ------------------------------------------------------------------------------------------------ experiments
+
+
+def test_the_error_of_a_gradient_is_nothing_for_backprop_and_falls_with_the_steps_of_an_adjoint(generator):
+    phi, z = potentials()["deep"], points("deep", generator)
+    assert ma.gradient_error(phi, z, 1.0, 4, "backprop") == 0.0
+    assert ma.gradient_error(phi, z, 1.0, 4, "checkpoint") < 1e-10
+    coarse, fine = (ma.gradient_error(phi, z, 1.0, steps) for steps in (4, 16))
+    assert 1e-10 < fine < coarse / 100
+
+
+def test_logits_return_as_the_grey_levels_they_came_from(generator):
+    images = torch.randint(256, (20, 6, 6), generator=generator, dtype=torch.uint8).numpy()
+    x = ma.to_logits(images, generator)
+    back = 256 * ma.from_logits(x)
+    assert x.shape == (20, 36)
+    assert np.abs(back - images - 0.5).max() < 0.51, "noise lies within one level, up to float32"
+
+
+def test_whitened_data_have_no_mean_and_no_correlation(generator):
+    x = torch.randn(500, 5, generator=generator) @ torch.randn(5, 5, generator=generator) + 3
+    white = ma.whitening(x)
+    z = white.there(x)
+    assert torch.allclose(z.mean(0), torch.zeros(5), atol=1e-4)
+    assert torch.allclose(torch.cov(z.T), torch.eye(5), atol=1e-3)
+    assert torch.allclose(white.back(z), x, atol=1e-4)
+    assert abs(white.half_log_det - 0.5 * float(torch.linalg.slogdet(torch.cov(x.double().T))[1])) < 1e-5
+
+
+def test_the_digits_flow_starts_at_the_gaussian_of_its_data(generator):
+    pixels = torch.randint(256, (400, 4, 4), generator=generator, dtype=torch.uint8).numpy()
+    recipe = ma.digit_recipe("quick")._replace(hidden=16, iterations=1, lr=1e-12)
+    run = ma.learn_digits(pixels[:300], pixels[300:], recipe, generator)
+    assert abs(run.nll - run.gaussian) < 1e-3
+    x = ma.to_logits(pixels[:300], torch.Generator().manual_seed(5)).double()
+    entropy = 0.5 * float(torch.linalg.slogdet(2 * math.pi * math.e * torch.cov(x.T))[1])
+    assert abs(run.gaussian - entropy) < 6 * run.error + 0.5, "a held-out Gaussian costs about its entropy"
+
+
+@pytest.mark.parametrize("symmetric", [True, False])
+def test_the_free_energy_of_a_flow_on_the_ising_model_is_a_bound(symmetric, generator):
+    recipe = ma.ising_recipe("quick")._replace(iterations=5)
+    run = ma.learn_ising(4, recipe, generator, symmetric=symmetric, count=1024)
+    assert run.exact + 4 * run.F_error < run.F, "hardly trained, so strictly above"
+    assert run.F_weighted < run.F, "weights can only lower it"
+    assert 1 <= run.ess <= run.count
+    assert len(run.losses) == 5
+    if symmetric:
+        assert abs(float(run.samples.mean())) < 6 * float(run.samples.std() / run.count**0.5)
+
+
+def test_a_target_that_nobody_knows_is_refused_with_the_names_of_those_that_are(generator):
+    with pytest.raises(ValueError, match="ring"):
+        ma.learn_target("rong", ma.plane_recipe("quick"), generator)
+
+
+def test_drawn_group_elements_are_right_on_average_but_make_no_flow(generator):
+    lopsided, x = ma.OneHidden(9, 5, scale=3.0, generator=generator), torch.randn(4, 9, generator=generator, dtype=F64)
+    drawn, summed = ma.Drawn(lopsided, GROUP, 3), ma.Symmetrised(lopsided, GROUP, flip=False)
+    looks = [drawn.gradient_laplacian(x, 0.0) for _ in range(2000)]
+    mean = torch.stack([grad for grad, _ in looks]).mean(0)
+    spread = torch.stack([grad for grad, _ in looks]).std(0)
+    assert not torch.allclose(looks[0][0], looks[1][0]), "another element at each look"
+    assert bool(((mean - summed.gradient_laplacian(x, 0.0)[0]).abs() < 6 * spread / 2000**0.5 + 1e-12).all())
+
+
 @pytest.mark.parametrize(
     "call",
     [

@@ -41,6 +41,10 @@ _PAPER = {
     "dimer": {"filters": 10, "steps": 500, "chains": 2048, "final": 0.03},
     "spiral": {"filters": 12, "steps": 500, "chains": 2048, "final": 0.03},
 }
+_SQUARE = {
+    4: Recipe(filters=16, steps=600, chains=1024, rate=0.2, eps=1e-3, scale=0.1),
+    6: Recipe(filters=8, steps=200),
+}
 
 
 def recipe(J2: float, profile: str = "class") -> Recipe:
@@ -49,6 +53,13 @@ def recipe(J2: float, profile: str = "class") -> Recipe:
     if profile not in ("quick", "class", "paper"):
         raise ValueError(f"profile {profile!r} is unknown: choose quick, class or paper")
     return replace(_CLASS[kind], **(_PAPER[kind] if profile == "paper" else _LENGTHS[profile]))
+
+
+def square_recipe(side: int) -> Recipe:
+    """The recipe for the J1-J2 model on the periodic side x side square around J2 = 0.5: translations are summed over."""
+    if side not in _SQUARE:
+        raise ValueError(f"there are recipes for squares of side {', '.join(map(str, _SQUARE))}, not {side}")
+    return _SQUARE[side]
 
 
 def ring_ansatz(sites: int, plan: Recipe, generator: torch.Generator) -> Ansatz:
