@@ -239,8 +239,19 @@ def test_two_graders_on_one_postgresql_gradebook_lose_nothing(
     assert sorted(log.read_text().split()) == sorted(wanted), "each is evaluated once"
 
 
+def _certificate(folder: Path) -> list[str]:
+    """A self-signed certificate and its key, as Dask's options (and, with other ends, ours) name them."""
+    key, cert = folder / "key.pem", folder / "cert.pem"
+    make = ["openssl", "req", "-x509", "-newkey", "rsa:2048", "-nodes", "-days", "1", "-subj", "/CN=localhost"]
+    subprocess.run([*make, "-keyout", key, "-out", cert], check=True, capture_output=True)
+    return ["--tls-ca-file", str(cert), "--tls-cert", str(cert), "--tls-key", str(key)]
+
+
 @walled
-def test_a_running_scheduler_grades_the_class_and_survives_the_loss_of_a_worker(course: Course, tmp_path: Path) -> None:
+@pytest.mark.parametrize("protocol", ["tcp", "tls"])
+def test_a_running_scheduler_grades_the_class_and_survives_the_loss_of_a_worker(
+    protocol: str, course: Course, tmp_path: Path
+) -> None:
     root, address = course.root, tmp_path / "scheduler.json"
     slow = "import time\n\n\ndef square(x):\n    time.sleep(0.2)\n    return x * x"
     for k in range(8):
@@ -248,17 +259,20 @@ def test_a_running_scheduler_grades_the_class_and_survives_the_loss_of_a_worker(
     quick = {**os.environ, "COURSE_HELPERS": str(toy.helpers(tmp_path)), "OMP_NUM_THREADS": "1"}
     dask = [sys.executable, "-m", "dask"]
     quiet = {"env": quick, "cwd": ROOT, "stdout": subprocess.DEVNULL, "stderr": subprocess.DEVNULL}
-    where = ["--scheduler-file", str(address)]
-    started = [
-        subprocess.Popen([*dask, "scheduler", "--host", "127.0.0.1", "--port", "0", "--no-dashboard", *where], **quiet)
-    ]
+    secret = _certificate(tmp_path) if protocol == "tls" else []
+    where = ["--scheduler-file", str(address), *secret]
+    scheduler = [*dask, "scheduler", "--protocol", protocol, "--host", "127.0.0.1", "--port", "0", "--no-dashboard"]
+    started = [subprocess.Popen([*scheduler, *where], **quiet)]
     try:
         while not address.exists():
+            assert started[0].poll() is None
             time.sleep(0.1)
         worker = [*dask, "worker", *where, "--nthreads", "1", "--no-nanny", "--no-dashboard"]
         started += [subprocess.Popen(worker, **quiet) for _ in range(2)]
         place = json.loads(address.read_text())["address"]
+        assert place.startswith(protocol)
         command = [sys.executable, "-m", "grading", "--course", str(root), "run", "--scheduler", place]
+        command += [option.replace("-ca-file", "-ca") for option in secret]
         grading = subprocess.Popen(
             command, env=quick, cwd=ROOT, text=True, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL
         )
