@@ -221,8 +221,8 @@ def square_group(side: int, *, point_group: bool = False) -> Tensor:
 def bethe_energy(sites: int) -> float:
     """Exact ground-state energy of the Heisenberg ring (J1 = 1) of any even length, from the Bethe equations.
 
-    N arctan(2 l_j) = pi I_j + sum_k arctan(l_j - l_k) for N/2 rapidities with I_j = -(N/2 - 1)/2, ..., (N/2 - 1)/2, solved
-    by iteration; E = N/4 - sum_j 2 / (1 + 4 l_j^2) (Bethe 1931, Hulthen 1938).
+    N arctan(2 l_j) = pi I_j + sum_k arctan(l_j - l_k) for N/2 rapidities with I_j = -(N/2 - 1)/2, ..., (N/2 - 1)/2,
+    solved by iteration; E = N/4 - sum_j 2 / (1 + 4 l_j^2) (Bethe 1931, Hulthen 1938).
     """
     if sites < 6 or sites % 2:
         raise ValueError(f"the Bethe equations here are those of an even ring of at least six sites, got {sites}")

@@ -15,7 +15,7 @@ from helpers.vmc.rbm import (
     symmetric,
     unflatten,
 )
-from helpers.vmc.recipes import Recipe, recipe, ring_ansatz, square_ansatz, train
+from helpers.vmc.recipes import Recipe, recipe, ring_ansatz, square_ansatz, square_recipe, train
 from helpers.vmc.sampling import Samples, metropolis, random_spins, repaired_chain, sweep
 from helpers.vmc.statistics import autocorrelation, autocorrelation_time, binned_error, binning_curve, v_score
 from helpers.vmc.swaps import local_energies, local_energy, swap_ratios, swap_table, walkers
