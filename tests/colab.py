@@ -52,10 +52,10 @@ def move_in(folder: Path, repository: str, monkeypatch: pytest.MonkeyPatch) -> N
     monkeypatch.setenv("COURSE_REPOSITORY", repository)
 
 
-def run(notebook: NotebookNode, place: Path) -> NotebookNode:
+def run(notebook: NotebookNode, place: Path, **options: bool) -> NotebookNode:
     """The notebook with its outputs, after it ran in the folder `place`; raises at the first error."""
-    patience = {"timeout": 600, "startup_timeout": 300}
-    return NotebookClient(notebook, kernel_name="colab", resources={"metadata": {"path": place}}, **patience).execute()
+    options |= {"timeout": 600, "startup_timeout": 300, "kernel_name": "colab"}
+    return NotebookClient(notebook, resources={"metadata": {"path": place}}, **options).execute()
 
 
 def up_to_setup(notebook: NotebookNode) -> NotebookNode:
