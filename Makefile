@@ -26,7 +26,7 @@ stress: set-up  ## the long tests too: papermill in class, 50 seeds for every ch
 	@COURSE_SEEDS=50 OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n $(WORKERS) --dist loadfile -m "slow or not slow" $(TEST_ARGS)
 
 run: set-up  ## CHAPTER=01 PROFILE=class DEVICE=auto: its solution, executed into build/, its numbers into benchmarks/
-	@$(BIN)/python -m benchmarks.notebook $(CHAPTER) $(PROFILE) $(DEVICE)
+	@$(BIN)/python -m benchmarks.solution $(CHAPTER) $(PROFILE) $(DEVICE)
 
 paper: PROFILE = paper
 paper: run  ## CHAPTER=01 DEVICE=cuda: the same in the profile that reproduces the published number

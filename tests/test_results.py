@@ -14,7 +14,7 @@ import nbformat
 import pytest
 
 from benchmarks import __main__ as runner
-from benchmarks import notebook, record
+from benchmarks import record, solution
 from grading.release import ROOT, chapters
 from tests import gates
 
@@ -64,7 +64,7 @@ def test_notebook_rows_are_what_its_tables_print(path: Path) -> None:
     printed = dict(re.findall(r"^`(\w+)`\n```\n(.*?)\n```$", text, re.MULTILINE | re.DOTALL))
     (name,) = (name for name in chapters() if name[:2] == path.stem[:2])
     marks = tomllib.loads((ROOT / f"benchmarks/{name}.toml").read_text(encoding="utf-8"))
-    rows = [notebook.row(printed[cell], mark) for cell in marks for mark in marks[cell]]
+    rows = [solution.row(printed[cell], mark) for cell in marks for mark in marks[cell]]
     assert [record.Row(**row) for row in about(path)["rows"]][: len(rows)] == rows
 
 
@@ -131,7 +131,7 @@ def test_a_chapters_runs_are_its_own_and_new_scripts_are_found() -> None:
     ]  # fmt: skip
     scripts = {command[0] for command in runner.commands([])}
     own = {path.name for path in (ROOT / "benchmarks").glob("*.py")}
-    assert own - scripts == {"__init__.py", "__main__.py", "notebook.py", "record.py"}
+    assert own - scripts == {"__init__.py", "__main__.py", "record.py", "solution.py"}
 
 
 def test_an_unknown_chapter_is_one_sentence() -> None:
@@ -144,10 +144,10 @@ def test_an_unknown_chapter_is_one_sentence() -> None:
 
 def test_a_table_that_changed_its_form_stops_the_recording() -> None:
     mark = {"what": "accuracy", "line": r"softmax +(?P<ours>\S+)", "target": "ours >= 0.9"}
-    assert notebook.row("softmax   0.93", mark) == record.Row("accuracy", "0.93", target="ours >= 0.9")
+    assert solution.row("softmax   0.93", mark) == record.Row("accuracy", "0.93", target="ours >= 0.9")
     with pytest.raises(SystemExit, match="no line for 'accuracy'"):
-        notebook.row("logistic   0.93", mark)
+        solution.row("logistic   0.93", mark)
     with pytest.raises(SystemExit, match="no cell results"):
-        notebook.said(nbformat.v4.new_notebook(), "results")
+        solution.said(nbformat.v4.new_notebook(), "results")
     with pytest.raises(SystemExit, match="No single chapter begins with '0'"):
-        notebook.main("0")
+        solution.main("0")

@@ -1,6 +1,6 @@
 """Execute a chapter's solution through papermill and record the numbers that its tables print.
 
-python -m benchmarks.notebook 01 [class | paper | quick] [auto | cpu | cuda | mps]
+python -m benchmarks.solution 01 [class | paper | quick] [auto | cpu | cuda | mps]
 
 The executed notebook stays in build/; the rows go to results/NN_notebook_PROFILE.json.  `quick` is for looking only and
 records nothing.  Which numbers, and how they are found in what a cell printed, stands in NN_name.toml: a table that
