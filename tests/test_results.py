@@ -134,6 +134,14 @@ def test_a_chapters_runs_are_its_own_and_new_scripts_are_found() -> None:
     assert own - scripts == {"__init__.py", "__main__.py", "record.py", "solution.py"}
 
 
+@pytest.mark.parametrize(("goal", "asked"), [("run", "04 class auto"), ("paper", "04 paper cuda")])
+def test_make_runs_a_chapter_in_the_profile_of_its_name(goal: str, asked: str) -> None:
+    device = ["DEVICE=cuda"] if goal == "paper" else []
+    command = ["make", "--no-print-directory", "-n", goal, "CHAPTER=04", "PYTHON=true", *device]
+    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=True)
+    assert done.stdout.rstrip().endswith(f"python -m benchmarks.solution {asked}")
+
+
 def test_an_unknown_chapter_is_one_sentence() -> None:
     done = subprocess.run(
         [sys.executable, "-m", "benchmarks", "77"], cwd=ROOT, capture_output=True, text=True, check=False
