@@ -5,10 +5,9 @@ FIRST := notebooks/01_computation_graph/computation_graph.ipynb
 WORKERS ?= 2
 PROFILE ?= class
 DEVICE ?= auto
-WORD = $(shell echo $(CHAPTER) | cut -d_ -f2-)
 AS_ROOT := $(if $(filter 0,$(shell id -u)),--allow-root)
 
-.PHONY: help set-up lab test stress run release grade bench lint format pins
+.PHONY: help set-up lab test stress run paper release grade bench bundle lint format pins
 
 help:  ## this list
 	@sed -n 's/^\([a-z-]*\):.*## /\1\t/p' Makefile | expand -t 12
@@ -26,8 +25,11 @@ test: set-up  ## all tests; TEST_ARGS="tests/test_vmc.py -x" narrows them
 stress: set-up  ## the long tests too: papermill in class, 50 seeds for every check
 	@COURSE_SEEDS=50 OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n $(WORKERS) --dist loadfile -m "slow or not slow" $(TEST_ARGS)
 
-run: set-up  ## CHAPTER=01_computation_graph PROFILE=class DEVICE=auto: its solution, executed, in build/
-	@mkdir -p build && $(BIN)/papermill solutions/$(CHAPTER)/$(WORD).ipynb build/$(CHAPTER)_$(PROFILE).ipynb -p profile $(PROFILE) -p device $(DEVICE) --cwd build
+run: set-up  ## CHAPTER=01 PROFILE=class DEVICE=auto: its solution, executed into build/, its numbers into benchmarks/
+	@$(BIN)/python -m benchmarks.solution $(CHAPTER) $(PROFILE) $(DEVICE)
+
+paper: PROFILE = paper
+paper: run  ## CHAPTER=01 DEVICE=cuda: the same in the profile that reproduces the published number
 
 release: set-up  ## notebooks/ from solutions/
 	@$(BIN)/python -m grading.release $(CHAPTER)
@@ -37,8 +39,11 @@ grade: release  ## all that lies in downloaded/ to grades.csv, report.html and f
 	@for chapter in $(or $(CHAPTER),$$(ls -d submitted/*/*/ | xargs -n 1 basename | sort -u)); do $(BIN)/nbgrader generate_feedback --force $$chapter; done
 	@$(BIN)/nbgrader export
 
-bench: set-up  ## the side-by-side measurements; each writes one table into benchmarks/results
-	@for script in benchmarks/[0-9]*.py; do $(BIN)/python $$script || exit 1; done
+bench: set-up  ## the side-by-side measurements, all or BENCH="02 04", into benchmarks/RESULTS.md
+	@$(BIN)/python -m benchmarks $(BENCH)
+
+bundle: set-up  ## dist/NAME-VERSION.zip: what a department hands out to its students
+	@$(BIN)/python -m grading.bundle
 
 lint: set-up  ## what ruff finds
 	@$(BIN)/ruff check . && $(BIN)/ruff format --check .

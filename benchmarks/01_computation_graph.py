@@ -9,7 +9,6 @@ from __future__ import annotations
 import os
 import time
 from collections.abc import Callable, Iterator
-from pathlib import Path
 from statistics import median
 
 os.environ["OMP_NUM_THREADS"] = os.environ["OPENBLAS_NUM_THREADS"] = os.environ["MKL_NUM_THREADS"] = "1"
@@ -18,6 +17,7 @@ import numpy as np
 import torch
 from torch.utils.data import DataLoader, TensorDataset
 
+from benchmarks.record import Row, save, table
 from helpers import data, graph
 
 ROUNDS, BATCH, RATE, ALPHA = 7, 100, 0.05, 0.9
@@ -117,15 +117,11 @@ def measure(contestants: dict[str, Epoch]) -> tuple[dict[str, float], dict[str, 
 
 
 def main() -> None:
+    """Race on every network and write the table."""
     torch.set_num_threads(1)
     mnist = data.mnist()
     images, labels = graph.pixels(mnist.train_images), mnist.train_labels
-    lines = [
-        "# 01 Computation graph: an epoch of MNIST",
-        "",
-        "| network | contestant | CPU s an epoch | mean training loss | helpers.graph / it | target |",
-        "|---|---|---|---|---|---|",
-    ]
+    lines, rows = [], []
     for network, sizes in NETWORKS.items():
         layers = graph.initial_layers(sizes, np.random.default_rng(0))
         contestants = {
@@ -137,13 +133,13 @@ def main() -> None:
         seconds, losses = measure(contestants)
         if abs(losses["helpers.graph"] - losses["numpy by hand"]) > 1e-3:
             raise SystemExit(f"the graph and the hand-written code train differently: {losses}")
-        for name, time_taken in seconds.items():
-            ratio, target = seconds["helpers.graph"] / time_taken, TARGETS.get(name, "-")
-            lines.append(f"| {network} | {name} | {time_taken:.3f} | {losses[name]:.4f} | {ratio:.2f} | {target} |")
-    lines += ["", f"Batch {BATCH}, float32, one thread; torch {torch.__version__}, numpy {np.__version__}."]
-    text = "\n".join(lines) + "\n"
-    print(text)
-    (Path(__file__).parent / "results" / "01_computation_graph.md").write_text(text)
+        shown = {name: f"{taken:.3f}" for name, taken in seconds.items()}
+        lines += [(network, name, shown[name], f"{losses[name]:.4f}") for name in shown]
+        what, mine = f"{network}, CPU s an epoch", shown.pop("helpers.graph")
+        rows += [Row(what, mine, name, theirs, TARGETS.get(name, "")) for name, theirs in shown.items()]
+    head = "| network | contestant | CPU s an epoch | mean training loss |"
+    about = f"An epoch of MNIST: batch {BATCH}, float32, one thread."
+    save("01_computation_graph", [about, "", *table(head, lines)], rows)
 
 
 if __name__ == "__main__":

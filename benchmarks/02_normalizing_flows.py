@@ -11,8 +11,6 @@ import os
 import sys
 import time
 from collections.abc import Callable
-from importlib.metadata import PackageNotFoundError, version
-from pathlib import Path
 from statistics import mean, stdev
 from typing import NamedTuple
 
@@ -21,10 +19,12 @@ os.environ.setdefault("OMP_NUM_THREADS", "1")
 import torch
 from torch import Tensor, nn
 
+from benchmarks.record import Row, present, save, table
 from helpers import data, flows
 
-PEERS = ("zuko", "normflows", "nflows")
+PEERS = ("zuko==1.6.0", "normflows==1.7.3", "nflows==0.14")
 STEPS, SEEDS, BATCH = 1000, (1, 2, 3), 1024
+TARGETS = {"2-D": "<= 0.65", "784-D": "<= 0.85"}  # of zuko's time
 
 
 class Contestant(NamedTuple):
@@ -69,18 +69,7 @@ def nflows(dim: int, hidden: int) -> Contestant:
     return Contestant(flow, lambda x: -flow.log_prob(x).mean())
 
 
-def entrants(dim: int, hidden: int) -> dict[str, Contestant]:
-    """Everyone that is installed, by name."""
-    makers = {"helpers.flows": ours, "zuko": zuko, "normflows": normflows, "nflows": nflows}
-    return {name: make(dim, hidden) for name, make in makers.items() if name not in PEERS or installed(name)}
-
-
-def installed(name: str) -> str:
-    """Version of an installed package, or the empty string."""
-    try:
-        return version(name)
-    except PackageNotFoundError:
-        return ""
+MAKERS = {"helpers.flows": ours, "zuko": zuko, "normflows": normflows, "nflows": nflows}
 
 
 def optimiser(model: nn.Module) -> torch.optim.Adam:
@@ -112,7 +101,7 @@ def race(field: dict[str, Contestant], x: Tensor, turns: int, steps: int) -> dic
 def ring_nll(name: str, seed: int) -> float:
     """Held-out NLL of the ring, nats, after STEPS steps from the contestant's own initial weights."""
     torch.manual_seed(seed)
-    entrant = entrants(2, 64)[name]
+    entrant = MAKERS[name](2, 64)
     generator = torch.Generator().manual_seed(seed)
     pool, held_out = (data.ring(count, generator).float() for count in (BATCH * STEPS, 50_000))
     adam = optimiser(entrant.model)
@@ -127,46 +116,53 @@ def size(model: nn.Module) -> int:
     return sum(p.numel() for p in model.parameters())
 
 
-def times(dim: int, hidden: int, batch: int, turns: int, steps: int, target: float) -> list[str]:
-    """Table rows of one size: parameters, milliseconds a step, and our share of each."""
+def times(names: list[str], dim: int, hidden: int, batch: int, turns: int, steps: int) -> list[tuple[str, ...]]:
+    """Dimension, name, parameters and milliseconds a step of each contestant."""
     torch.manual_seed(0)
     x = torch.randn(batch, dim)
-    field = entrants(dim, hidden)
+    field = {name: MAKERS[name](dim, hidden) for name in names}
     took = race(field, x, turns, steps)
+    return [(f"{dim}-D", name, str(size(field[name].model)), f"{took[name]:.2f}") for name in names]
+
+
+def likelihoods(names: list[str]) -> list[tuple[str, ...]]:
+    """Held-out NLL of the ring after the same number of steps: mean, spread over seeds, gap to the entropy."""
     rows = []
-    for name, entrant in field.items():
-        share = f"{took['helpers.flows'] / took[name]:.2f}" + (f" (goal {target})" if name == "zuko" else "")
-        rows.append(f"| {dim}-D | {name} | {size(entrant.model)} | {took[name]:.2f} | {share} |")
+    for name in names:
+        nll = [ring_nll(name, seed) for seed in SEEDS]
+        rows.append((name, f"{mean(nll):.4f}", f"{stdev(nll):.4f}", f"{mean(nll) - data.RING_ENTROPY:.4f}"))
     return rows
 
 
-def likelihoods() -> list[str]:
-    """Table rows: held-out NLL of the ring after the same number of steps, mean and spread over seeds."""
+def compare(raced: list[tuple[str, ...]], found: list[tuple[str, ...]]) -> list[Row]:
+    """Our milliseconds and our NLL beside those of every peer, installed or not."""
+    took = {(dim, name): shown for dim, name, _, shown in raced}
+    nll = {name: f"{shown} ± {spread}" for name, shown, spread, _ in found}
     rows = []
-    for name in ("helpers.flows", *filter(installed, PEERS)):
-        nll = [ring_nll(name, seed) for seed in SEEDS]
-        gap = mean(nll) - data.RING_ENTROPY
-        rows.append(f"| {name} | {mean(nll):.4f} | {stdev(nll):.4f} | {gap:.4f} |")
+    for peer in list(MAKERS)[1:]:
+        for dim, target in TARGETS.items():
+            goal = target if peer == "zuko" else ""
+            what = f"Real NVP {dim}, CPU ms a step"
+            rows.append(Row(what, took[dim, "helpers.flows"], peer, took.get((dim, peer), ""), goal))
+        what = f"Real NVP, NLL of the ring after {STEPS} steps, nats"
+        rows.append(Row(what, nll["helpers.flows"], peer, nll.get(peer, ""), "<= 1"))
     return rows
 
 
 def main() -> None:
-    """Race, train, print the tables and write them to benchmarks/results; `--times` only races and writes nothing."""
+    """Race, train and write the tables; `--times` only races and writes nothing."""
     torch.set_num_threads(1)
-    present = [name for name in PEERS if installed(name)]
-    missing = [name for name in PEERS if name not in present]
-    lines = ["- " + ", ".join(f"{name} {installed(name)}" for name in ("torch", *present))]
-    lines += [f"- not installed, so not measured: {', '.join(missing)}"] if missing else []
-    lines += ["", "| data | contestant | parameters | CPU ms a step | ours / it |", "|---|---|---|---|---|"]
-    lines += times(2, 64, BATCH, 20, 20, 0.65) + times(784, 512, 128, 12, 4, 0.85)
-    if "--times" not in sys.argv:
-        lines += ["", f"Ring, {STEPS} steps, {len(SEEDS)} seeds (goal: the lowest NLL at equal parameters)", ""]
-        lines += ["| contestant | held-out NLL | s.d. over seeds | gap to the entropy |", "|---|---|---|---|"]
-        lines += likelihoods()
-    text = "\n".join(["# Real NVP, one thread", "", *lines, ""])
-    print(text)
-    if "--times" not in sys.argv:
-        Path(__file__).parent.joinpath("results", "02_normalizing_flows.md").write_text(text)
+    peers = present(*PEERS)
+    names = ["helpers.flows", *peers]
+    raced = times(names, 2, 64, BATCH, 20, 20) + times(names, 784, 512, 128, 12, 4)
+    lines = table("| data | contestant | parameters | CPU ms a step |", raced)
+    if "--times" in sys.argv:
+        print(*lines, sep="\n")
+        return
+    found = likelihoods(names)
+    lines += ["", f"Ring, {STEPS} steps, {len(SEEDS)} seeds:", ""]
+    lines += table("| contestant | held-out NLL | s.d. over seeds | gap to the entropy |", found)
+    save("02_normalizing_flows", ["Real NVP, one thread.", "", *lines], compare(raced, found), peers)
 
 
 if __name__ == "__main__":

@@ -9,23 +9,18 @@ from __future__ import annotations
 import os
 import time
 from collections.abc import Callable
-from pathlib import Path
 
 os.environ.setdefault("OMP_NUM_THREADS", "1")
 
 import numpy as np
 import torch
 
+from benchmarks.record import Row, present, save, table
 from helpers import data, rbm
 
-try:
-    import sklearn
-    from sklearn.neural_network import BernoulliRBM
-except ImportError:
-    sklearn = None
-
 HIDDEN = 500
-TARGETS = {("scikit-learn", 64): 0.6, ("bare products", 64): 1.5, ("bare products", 256): 1.5}
+PEER = "scikit-learn"
+TARGETS = {(PEER, 64): "<= 0.6", ("bare products", 64): "<= 1.5", ("bare products", 256): "<= 1.5"}
 
 
 def ours(batch: int) -> Callable[[torch.Tensor], object]:
@@ -53,6 +48,8 @@ def bare(batch: int) -> Callable[[torch.Tensor], object]:
 
 def scikit(batch: int) -> Callable[[torch.Tensor], object]:
     """scikit-learn in float32 on the same digits."""
+    from sklearn.neural_network import BernoulliRBM
+
     machine = BernoulliRBM(HIDDEN, learning_rate=0.1, batch_size=batch, n_iter=1, random_state=0)
     return lambda images: machine.fit(images.numpy())
 
@@ -69,24 +66,20 @@ def race(contestants: dict[str, Callable[[torch.Tensor], object]], images: torch
 
 
 def main() -> None:
-    """Race at both batch sizes, print the table and write it to benchmarks/results."""
+    """Race at both batch sizes and write the table."""
     torch.set_num_threads(1)
     images = (torch.tensor(data.mnist().train_images.reshape(-1, 784)) > 127).float()
-    lines = ["| batch | contestant | CPU s an epoch | helpers.rbm / it | target |", "|---|---|---|---|---|"]
+    peers, lines, rows = present(f"{PEER}==1.9.1"), [], []
     for batch in (64, 256):
         contestants = {"helpers.rbm CD-1": ours(batch), "bare products": bare(batch)}
-        if sklearn:
-            contestants["scikit-learn"] = scikit(batch)
-        spent = race(contestants, images)
-        for name, seconds in spent.items():
-            target = TARGETS.get((name, batch))
-            goal = f"<= {target}" if target else "-"
-            lines.append(f"| {batch} | {name} | {seconds:.2f} | {spent['helpers.rbm CD-1'] / seconds:.2f} | {goal} |")
-    peer = f"scikit-learn {sklearn.__version__}" if sklearn else "scikit-learn is not installed here, so it is missing"
-    lines += ["", f"One thread; torch {torch.__version__}, numpy {np.__version__}, {peer}."]
-    text = "\n".join(lines)
-    print(text)
-    (Path(__file__).parent / "results" / "03_rbm_restoration.md").write_text(f"# 03 RBM: a CD-1 epoch\n\n{text}\n")
+        contestants |= {name: scikit(batch) for name in peers}
+        spent = {name: f"{seconds:.2f}" for name, seconds in race(contestants, images).items()}
+        lines += [(batch, name, seconds) for name, seconds in spent.items()]
+        what, mine = f"CD-1, batch {batch}, CPU s an epoch", spent["helpers.rbm CD-1"]
+        for name in ("bare products", PEER):
+            rows.append(Row(what, mine, name, spent.get(name, ""), TARGETS.get((name, batch), "")))
+    text = table("| batch | contestant | CPU s an epoch |", lines)
+    save("03_rbm_restoration", ["A CD-1 epoch, one thread.", "", *text], rows, peers)
 
 
 if __name__ == "__main__":

@@ -8,7 +8,6 @@ contestant steps in a fresh process of its own: CPU seconds, and the peak of its
 from __future__ import annotations
 
 import os
-import platform
 import resource
 import subprocess
 import sys
@@ -20,12 +19,8 @@ os.environ["OMP_NUM_THREADS"] = os.environ["OPENBLAS_NUM_THREADS"] = os.environ[
 
 import torch
 
+from benchmarks.record import Row, present, save, table
 from helpers import monge_ampere as ma
-
-try:
-    from torchdiffeq import odeint_adjoint
-except ImportError:
-    odeint_adjoint = None
 
 ROUNDS, PATIENCE = 2, 4.0
 PEER = "torchdiffeq odeint_adjoint rk4"
@@ -103,6 +98,8 @@ def literal(size: tuple[int, int, int, int]) -> Step:
 
 
 def torchdiffeq_adjoint(size: tuple[int, int, int, int]) -> Step:
+    from torchdiffeq import odeint_adjoint
+
     potential, z = problem(size)
 
     class Rate(torch.nn.Module):
@@ -128,8 +125,9 @@ def torchdiffeq_adjoint(size: tuple[int, int, int, int]) -> Step:
     return step
 
 
+LITERAL = "published algorithm, literally"
 CONTESTANTS = {
-    "published algorithm, literally": literal,
+    LITERAL: literal,
     "plain": ours("backprop"),
     "checkpoint": ours("checkpoint"),
     PEER: torchdiffeq_adjoint,
@@ -165,42 +163,35 @@ def resident() -> float:
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
 
 
-def measure(label: str) -> list[str]:
-    """The table's rows for one size."""
-    names = [n for n in CONTESTANTS if n != PEER or odeint_adjoint is not None]
-    found = {name: trial(name, label) for name in names}
-    seconds, memory = found[names[0]]
-    rows = [
-        f"| {label} | {name} | {s:.3f} | {s / seconds:.3f} | {TARGETS.get(name, '')} | {m:.0f} | {m / memory:.3f} |"
-        for name, (s, m) in found.items()
-    ]
-    if PEER in found:
-        ratio = found["checkpoint"][0] / found[PEER][0]
-        rows.append(f"| {label} | checkpoint / odeint_adjoint | | {ratio:.3f} | <= 0.8 | | |")
-    return rows
+def compare(label: str, found: dict[str, tuple[str, str]]) -> list[Row]:
+    """Our two ways beside the two rivals: time, and at d = 784 memory."""
+    rows = []
+    for name, target in TARGETS.items():
+        rows.append(Row(f"{label}, {name}, CPU s a step", found[name][0], LITERAL, found[LITERAL][0], target))
+    mine, theirs = found["checkpoint"], found.get(PEER, ("", ""))
+    rows.append(Row(f"{label}, checkpoint, CPU s a step", mine[0], PEER, theirs[0], "<= 0.8"))
+    goal = "<= 0.1" if "784" in label else ""
+    return [*rows, Row(f"{label}, checkpoint, MiB", mine[1], LITERAL, found[LITERAL][1], goal)]
 
 
 def main() -> None:
+    """Measure every size and write the table after each; with two arguments, one trial in this process."""
     torch.set_num_threads(1)
     if len(sys.argv) == 3:
         run_trial(*sys.argv[1:])
         return
-    lines = [
-        "# 05 Monge-Ampère flow: one training step",
-        "",
-        f"float32, one thread, torch {torch.__version__}, Python {platform.python_version()}. CPU seconds, least of "
-        f"{ROUNDS} after a first step (steps over {PATIENCE} s once); ratio to the published algorithm; MiB above the "
-        "bare import. Memory target at d = 784: checkpoint <= 0.1 of the published algorithm.",
-        "",
-        "| size | contestant | CPU s | ratio | target | MiB | of literal |",
-        "|---|---|---|---|---|---|---|",
-    ]
-    if odeint_adjoint is None:
-        lines.insert(3, "torchdiffeq is not installed, so its rows are missing.")
+    peers, lines, rows = present("torchdiffeq==0.2.5"), [], []
+    about = f"One training step, float32, one thread. CPU seconds, least of {ROUNDS} after a first step (steps over "
+    about += f"{PATIENCE} s once); MiB above the bare import."
     for label in SIZES:
-        lines += measure(label)
-        print(*lines[-5:], sep="\n", flush=True)
-        (Path(__file__).parent / "results" / "05_monge_ampere_flow.md").write_text("\n".join(lines) + "\n")
+        found = {}
+        for name in CONTESTANTS if peers else list(CONTESTANTS)[:-1]:
+            seconds, memory = trial(name, label)
+            found[name] = f"{seconds:.3f}", f"{memory:.0f}"
+            lines.append((label, name, *found[name]))
+        rows += compare(label, found)
+        text = table("| size | contestant | CPU s | MiB |", lines)
+        save("05_monge_ampere_flow", [about, "", *text], rows, peers)
 
 
 if __name__ == "__main__":

@@ -23,6 +23,7 @@ os.environ["OMP_NUM_THREADS"] = os.environ["MKL_NUM_THREADS"] = os.environ["OPEN
 import numpy as np
 import torch
 
+from benchmarks.record import RESULTS, Row, present, save, table
 from helpers import born_machine as bm
 from helpers.figures import new_row
 
@@ -188,41 +189,33 @@ def scaling() -> list[tuple[float, ...]]:
     return rows
 
 
-def table(contests: dict[int, dict[str, float]], sizes: list[tuple[float, ...]]) -> str:
-    """Everything as Markdown."""
-    versions = f"torch {torch.__version__}" + (f", PennyLane {qml.__version__}" if qml else "")
-    lines = [f"One thread, complex128, CPU time, {versions}.", ""]
-    lines += ["| qubits, depth | rival | rival ms | ours ms | ours / rival | target |", "|---|---|---|---|---|---|"]
-    for n, times in contests.items():
-        for rival in ("lightning", "default.qubit"):
-            target = f"<= {SIZES[n][1]}" if rival == "lightning" else ""
-            if rival in times:
-                ratio = f"{times[rival]:.1f} | {times['ours']:.2f} | {times['ours'] / times[rival]:.3f}"
-                lines.append(f"| {n}, {SIZES[n][0]} | {rival} | {ratio} | {target} |")
-        for kernel in ("bits", "integers"):
-            loss = times[f"MMD {kernel}"]
-            ratio = f"{times['ours']:.2f} | {loss:.2f} | {loss / times['ours']:.3f}"
-            lines.append(f"| {n}, {SIZES[n][0]} | our circuit; ours: MMD ({kernel}) with slope | {ratio} | <= 1 |")
-    if qml is None:
-        lines += ["", "PennyLane is not installed here, so its rows are missing."]
-    lines += ["", "| qubits, depth 10 | forward s | peak MiB | with gradient s | peak MiB |", "|---|---|---|---|---|"]
-    lines += [f"| {n} | {f:.4f} | {fm:.0f} | {g:.4f} | {gm:.0f} |" for n, f, fm, g, gm in sizes]
-    return "\n".join(lines) + "\n"
+def compare(n: int, times: dict[str, float]) -> list[Row]:
+    """Loss and gradient beside the two rivals, and what the MMD adds to the circuit."""
+    depth, target = SIZES[n]
+    shown = {name: f"{taken:.2f}" for name, taken in times.items()}
+    what = f"{n} qubits, depth {depth}, loss and gradient, CPU ms"
+    rows = [Row(what, shown["ours"], "PennyLane lightning", shown.get("lightning", ""), f"<= {target}")]
+    rows.append(Row(what, shown["ours"], "PennyLane default.qubit", shown.get("default.qubit", "")))
+    for kernel in ("bits", "integers"):
+        added = f"{n} qubits, MMD of {kernel} with slope, CPU ms"
+        rows.append(Row(added, shown[f"MMD {kernel}"], f"our circuit of depth {depth}", shown["ours"], "<= 1"))
+    return rows
 
 
 def main() -> None:
-    """One run: the contests, the scaling, one report."""
+    """One run: the contests, the scaling, one report; with an argument, the scaling of that size in this process."""
     torch.set_num_threads(1)
     if len(sys.argv) > 1:
         one_size(int(sys.argv[1]))
         return
-    sizes = scaling()
-    report = table({n: contest(n) for n in SIZES}, sizes)
-    path = Path(__file__).parent / "results" / "06_born_machine.md"
-    path.parent.mkdir(exist_ok=True)
-    path.write_text(report)
-    plot(sizes, path.with_suffix(".png"))
-    print(report)
+    peers = present("pennylane==0.45.1")
+    sizes, contests = scaling(), {n: contest(n) for n in SIZES}
+    taken = [(n, SIZES[n][0], name, f"{ms:.2f}") for n, times in contests.items() for name, ms in times.items()]
+    lines = ["One thread, complex128, CPU time.", "", *table("| qubits | depth | contestant | ms |", taken), ""]
+    grown = [(n, f"{f:.4f}", f"{fm:.0f}", f"{g:.4f}", f"{gm:.0f}") for n, f, fm, g, gm in sizes]
+    lines += table("| qubits, depth 10 | forward s | peak MiB | with gradient s | peak MiB |", grown)
+    save("06_born_machine", lines, [row for n in SIZES for row in compare(n, contests[n])], peers)
+    plot(sizes, RESULTS / "06_born_machine.png")
 
 
 if __name__ == "__main__":

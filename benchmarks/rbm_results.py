@@ -17,6 +17,7 @@ from pathlib import Path
 import numpy as np
 import torch
 
+from benchmarks.record import HERE, Row, save, table
 from helpers import data, rbm
 from helpers.rbm.training import pixel_means
 
@@ -49,8 +50,7 @@ def ais() -> None:
     images = digits()[0]
     base = rbm.log_odds(pixel_means(images))
     betas = rbm.schedule((0.5, 150), (1.0, 1_350))
-    print("| hidden | exact ln Z | mean error | largest error | standard error | z of ten seeds |")
-    print("|---|---|---|---|---|---|")
+    lines, rows = [], []
     for hidden in (20, 15, 10):
         plan = rbm.Plan(epochs=3, batch=100, rate=0.1, chains=100, average=0.3)
         model = rbm.train(images, rbm.Recipe(60_000, hidden, plan, betas), hidden)
@@ -59,10 +59,12 @@ def ais() -> None:
         errors, bars = (torch.stack([getattr(r, k).double() for r in runs]) for k in ("log_z", "error"))
         errors -= exact
         z = ", ".join(f"{x:+.1f}" for x in errors / bars)
-        print(
-            f"| {hidden} | {exact:.3f} | {errors.mean():+.4f} | {errors.abs().max():.4f} | {bars.mean():.4f} | {z} |",
-            flush=True,
-        )
+        worst = f"{errors.abs().max():.4f}"
+        lines.append((hidden, f"{exact:.3f}", f"{errors.mean():+.4f}", worst, f"{bars.mean():.4f}", z))
+        print(*lines[-1], flush=True)
+        rows.append(Row(f"AIS, {hidden} hidden, largest error of ln Z in ten seeds, nats", worst, target="ours <= 0.1"))
+    head = "| hidden | exact ln Z | mean error | largest error | standard error | z of ten seeds |"
+    save("03_rbm_restoration_ais", table(head, lines), rows)
 
 
 def trained(profile: str, keep: Path) -> None:
@@ -70,14 +72,18 @@ def trained(profile: str, keep: Path) -> None:
     images, _, test, _ = digits()
     wall, cpu = time.perf_counter(), time.process_time()
     model = rbm.train(images, rbm.recipe(profile), 1)
-    print(f"{profile}: {time.perf_counter() - wall:.0f} s wall, {time.process_time() - cpu:.0f} CPU s,", end=" ")
-    print(f"{torch.get_num_threads()} threads", flush=True)
+    cost = f"{time.perf_counter() - wall:.0f} s wall, {time.process_time() - cpu:.0f} CPU s"
+    keep.parent.mkdir(exist_ok=True)
     torch.save(tuple(model), keep)
     z = rbm.ais_log_z(model, LONG, fast(2), base=rbm.log_odds(pixel_means(images).float()))
-    mean = rbm.mean_and_error(rbm.log_likelihood(test, model, z.log_z))
-    print(f"test ln p {mean[0]:.2f} +- {mean[1]:.2f} (digits) +- {float(z.error):.2f} (AIS), ln Z {float(z.log_z):.2f}")
+    mean, digit = rbm.mean_and_error(rbm.log_likelihood(test, model, z.log_z))
     floor = rbm.mean_image_log_likelihood(test, images)
-    print(f"chains that count {float(z.effective):.0f} of 100; independent pixels {floor:.2f}")
+    shown = (cost, torch.get_num_threads(), f"{digit:.2f}", f"{float(z.error):.2f}", f"{float(z.effective):.0f} of 100")
+    head = "| training | threads | error of digits | error of AIS | chains that count | independent pixels |"
+    found = f"{mean:.2f} ± {float(np.hypot(digit, float(z.error))):.2f}"
+    goal = "ours >= -86.3" if profile == "paper" else "ours >= -110"
+    row = Row(f"RBM of `{profile}`, ln p of a test digit, nats", found, "published", "-86.3", goal)
+    save(f"03_rbm_restoration_{profile}", table(head, [(*shown, f"{floor:.2f}")]), [row])
 
 
 def contest(keep: Path, count: int = 1_000) -> None:
@@ -93,15 +99,32 @@ def contest(keep: Path, count: int = 1_000) -> None:
     entries["RBM, 500 hidden, AIS"], error = rbm.machine(
         truth, known, large, fast(7), betas=betas, sweeps=150, ais_chains=4
     )
-    rbm.print_table(rbm.table(entries, truth, known, test_labels[:count], reader))
-    print(f"mean AIS error of one digit's ln Z: {float(error.mean()):.3f} nats, largest {float(error.max()):.3f}")
+    scores = rbm.table(entries, truth, known, test_labels[:count], reader)
+    about = f"Mean AIS error of one digit's ln Z: {float(error.mean()):.3f} nats, largest {float(error.max()):.3f}."
+    measures = ("pixel error", "log-likelihood", "read")
+    shown = {who: {m: f"{row[m][0]:.4f} ± {row[m][1]:.4f}" for m in row} for who, row in scores.items()}
+    lines = [(who, *(row.get(m, "") for m in measures)) for who, row in shown.items()]
+    text = table("| who | pixel error | conditional ln p, nats | read right |", lines)
+    save("03_rbm_restoration_contest", [about, "", *text], beaten(shown))
+
+
+def beaten(shown: dict[str, dict[str, str]]) -> list[Row]:
+    """The large machine beside each rival that has the measure."""
+    ours, rows = "RBM, 500 hidden, AIS", []
+    for measure, target in (("pixel error", "< 1"), ("log-likelihood", "< 1"), ("read", "> 1")):
+        what = f"top half of a digit lost, {measure}"
+        rivals = (who for who in shown if not who.startswith("RBM") and who != "undamaged" and measure in shown[who])
+        rows += [Row(what, shown[ours][measure], who, shown[who][measure], target) for who in rivals]
+    return rows
 
 
 def main() -> None:
     """Read the command line."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("what", choices=("pocket", "ais", "class", "paper", "contest"))
-    parser.add_argument("--keep", type=Path, default=Path("rbm_class.pt"), help="where the trained machine is kept")
+    parser.add_argument(
+        "--keep", type=Path, default=HERE.parent / "build/rbm_class.pt", help="where the trained machine is kept"
+    )
     chosen = parser.parse_args()
     match chosen.what:
         case "pocket":

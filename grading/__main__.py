@@ -1,4 +1,4 @@
-"""The instructors' command line: python -m grading collect | run | report | doctor."""
+"""The instructors' command line: python -m grading collect | run | report | export | doctor."""
 
 from __future__ import annotations
 
@@ -39,6 +39,13 @@ def parser() -> argparse.ArgumentParser:
     tell = commands.add_parser("report", help="write report.html and report.csv")
     tell.add_argument("chapters", nargs="*", metavar="CHAPTER")
     tell.add_argument("--output", type=Path, default=None, metavar="FOLDER", help="default: the course's folder")
+    give = commands.add_parser("export", help="write the grades as CSV for a learning platform")
+    give.add_argument("chapters", nargs="*", metavar="CHAPTER")
+    give.add_argument("--form", choices=("moodle", "canvas"), required=True)
+    give.add_argument("--out", type=Path, required=True, metavar="FILE")
+    give.add_argument("--roster", type=Path, default=None, metavar="FILE", help="the platform's own list, as CSV")
+    give.add_argument("--match", default="", metavar="COLUMN", help="its column that holds our student names")
+    give.add_argument("--unfinished", action="store_true", help="also points that lack a question in words")
     commands.add_parser("doctor", help="say what this machine offers")
     return top
 
@@ -135,6 +142,18 @@ def report(options: argparse.Namespace) -> int:
     course = Course(options.course, options.db)
     page, table = write(course, _chapters(course, options.chapters), options.output or course.root)
     print(f"wrote {page} and {table}")
+    return 0
+
+
+def export(options: argparse.Namespace) -> int:
+    """python -m grading export"""
+    from grading.course import Course
+    from grading.export import grades, write
+
+    course = Course(options.course, options.db)
+    found = grades(course, _chapters(course, options.chapters), options.unfinished)
+    for sentence in write(options.form, options.out, found, options.match, options.roster):
+        print(sentence)
     return 0
 
 

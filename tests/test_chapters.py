@@ -19,6 +19,7 @@ PATHS = (
     "tests/test_{word}.py",
     "tests/wrong_answers/{word}.py",
     "benchmarks/{chapter}.py",
+    "benchmarks/{chapter}.toml",
 )
 
 

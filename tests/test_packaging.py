@@ -18,6 +18,9 @@ import yaml
 from packaging.requirements import Requirement
 from packaging.utils import canonicalize_name
 
+from helpers import __version__
+from setup_course import NEWEST, OLDEST
+
 ROOT = Path(__file__).resolve().parent.parent
 BIN = Path(sys.executable).parent
 PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
@@ -68,7 +71,7 @@ def test_every_package_the_course_brings_is_pinned_at_the_version_installed_here
 def test_one_version_everywhere():
     course = tomllib.loads((ROOT / "course.toml").read_text())["course"]
     citation = yaml.safe_load((ROOT / "CITATION.cff").read_text())
-    assert course["tag"] == f"v{PROJECT['version']}" == f"v{citation['version']}"
+    assert course["tag"] == f"v{PROJECT['version']}" == f"v{citation['version']}" == f"v{__version__}"
 
 
 def test_helpers_needs_only_what_colab_has():
@@ -80,17 +83,32 @@ def test_helpers_needs_only_what_colab_has():
 # --- forks ------------------------------------------------------------------------------------------------------------
 
 
+WORKFLOWS = [path.relative_to(ROOT) for path in sorted((ROOT / ".github/workflows").glob("*"))]
+
+
 @pytest.mark.parametrize(
     ("schema", "file"),
     [
-        ("vendor.github-workflows", ".github/workflows/ci.yml"),
-        ("custom.github-workflows-require-timeout", ".github/workflows/ci.yml"),
+        *(("vendor.github-workflows", path) for path in WORKFLOWS),
+        *(("custom.github-workflows-require-timeout", path) for path in WORKFLOWS),
         ("vendor.citation-file-format", "CITATION.cff"),
     ],
+    ids=str,
 )
 def test_file_follows_its_schema(schema, file):
     done = run(BIN / "check-jsonschema", "--builtin-schema", schema, ROOT / file)
     assert done.returncode == 0, done.stdout
+
+
+def test_forks_try_the_oldest_and_the_newest_python_that_set_up_takes():
+    jobs = yaml.safe_load((ROOT / ".github/workflows/ci.yml").read_text())["jobs"]
+    assert jobs["student"]["strategy"]["matrix"]["python"] == [".".join(map(str, v)) for v in (OLDEST, NEWEST)]
+    assert f'python-version: "{".".join(map(str, NEWEST))}"' in (ROOT / ".github/workflows/weekly.yml").read_text()
+
+
+def test_the_changelog_tells_of_this_version_first():
+    heads = re.findall(r"^## (\S+)", (ROOT / "CHANGELOG.md").read_text(encoding="utf-8"), re.MULTILINE)
+    assert PROJECT["version"] == next(head for head in heads if head != "Unreleased")
 
 
 def test_zizmor_finds_nothing_in_the_workflows():
