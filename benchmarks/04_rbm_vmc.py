@@ -15,12 +15,16 @@ import subprocess
 import sys
 import time
 import warnings
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
+from statistics import mean, stdev
 
 os.environ.setdefault("OMP_NUM_THREADS", "1")
 os.environ.setdefault("XLA_FLAGS", "--xla_cpu_multi_thread_eigen=false intra_op_parallelism_threads=1")
 warnings.simplefilter("ignore")
+sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
+
+from benchmarks.record import Row, present, save, table  # noqa: E402
 
 SIZES = ((20, 1, 0.2, 0.25), (20, 4, 0.2, 0.25), (40, 1, 0.5, None), (100, 1, 0.5, 0.12))  # sites, alpha, J2, target
 EXACT = -8.20291625218  # N = 20, J2 = 0.2
@@ -116,100 +120,56 @@ def accuracy(make: Callable[[int], tuple], seeds: int, steps: int = 100) -> list
     return errors
 
 
-def report(device: str, seeds: int, rival: bool) -> list[str]:
-    """The table, row by row."""
-    lines = ["| N = sites, alpha | helpers.vmc | NetKet | ratio | target |", "|---|---|---|---|---|"]
+def compared(what: str, form: str, mine: float, theirs: float | None, target: str = "") -> Row:
+    """A row of both numbers; an empty one where there is no rival."""
+    row = Row(what, f"{mine:{form}}", "NetKet", "" if theirs is None else f"{theirs:{form}}", target)
+    print(row, flush=True)
+    return row
+
+
+def races(device: str, rival: bool) -> Iterator[Row]:
+    """CPU seconds of a step."""
     for sites, alpha, J2, target in SIZES:
         mine = seconds(ours(sites, alpha, J2, 0, device)[0])
-        theirs = seconds(netket_step(sites, alpha, J2, 0)[0]) if rival else float("nan")
+        theirs = seconds(netket_step(sites, alpha, J2, 0)[0]) if rival else None
         goal = f"<= {target}" if target else ""
-        lines.append(f"| {sites}, {alpha}: CPU s a step | {mine:.3f} | {theirs:.3f} | {mine / theirs:.3f} | {goal} |")
-        print(lines[-1], flush=True)
+        yield compared(f"N = {sites}, alpha = {alpha}: CPU s a step", ".3f", mine, theirs, goal)
+
+
+def cold_starts(device: str, rival: bool) -> Iterator[Row]:
+    """Seconds from the first import to a relative error of 1e-3."""
     mine, theirs = cold_start("ours", device), cold_start("netket", device) if rival else {}
-    for unit in ("wall", "cpu"):
-        pair = mine[unit], theirs.get(unit, float("nan"))
-        goal = "<= 0.2" if unit == "wall" else ""
-        name = f"20, 4: {unit} s from cold to 1e-3 ({mine['steps']} and {theirs.get('steps', '-')} steps)"
-        lines.append(f"| {name} | {pair[0]:.1f} | {pair[1]:.1f} | {pair[0] / pair[1]:.3f} | {goal} |")
-        print(lines[-1], flush=True)
-    if seeds:
-        means = []
-        for make in (lambda s: ours(20, 1, 0.2, s, device), lambda s: netket_step(20, 1, 0.2, s))[: 1 + rival]:
-            errors = accuracy(make, seeds)
-            centre = sum(errors) / seeds
-            spread = (sum((e - centre) ** 2 for e in errors) / max(1, seeds - 1) / seeds) ** 0.5
-            means.append((centre, spread))
-        shown = [f"{m:.2e} ({s:.0e})" for m, s in means] + ["nan"] * (2 - len(means))
-        ratio = f"{means[0][0] / means[1][0]:.2f}" if rival else "nan"
-        lines.append(
-            f"| 20, 1: exact relative error after 100 steps, {seeds} seeds | {shown[0]} | {shown[1]} | {ratio} | <= 1 |"
-        )
-        print(lines[-1], flush=True)
-    return lines
+    for unit, goal in (("wall", "<= 0.2"), ("cpu", "")):
+        what = f"N = 20, alpha = 4: {unit} s from cold to 1e-3 ({mine['steps']} and {theirs.get('steps', '-')} steps)"
+        yield compared(what, ".1f", mine[unit], theirs.get(unit), goal)
 
 
-def results(profile: str, seeds: list[int], couplings: list[float], device: str) -> list[str]:
-    """Train the recipe of every coupling at N = 20 and sum its energy over all configurations."""
-    import torch
-
-    from helpers import spins, vmc
-
-    lines = ["| J2 | seed | E sampled | E summed | relative error | V-score | CPU s |", "|---|---|---|---|---|---|---|"]
-    for J2 in couplings:
-        exact = float(spins.ground_state(spins.chain(20, J2)).energies[0])
-        for seed in seeds:
-            generator, ring, start = torch.Generator(device).manual_seed(seed), spins.chain(20, J2), time.process_time()
-            plan = vmc.recipe(J2, profile)
-            *_, last = vmc.train(ring.to(device), vmc.ring_ansatz(20, plan, generator), plan, generator)
-            spent = time.process_time() - start
-            found = vmc.measure(ring.to(device), last.ansatz, generator, chains=512, sweeps=16)
-            summed = vmc.exact_energy(lambda x, a=last.ansatz: vmc.log_amplitude(x, a), ring, device)
-            score = vmc.v_score(found.energy, found.variance, 20)
-            sampled = f"{found.energy:.5f} +- {found.error:.5f}"
-            lines.append(
-                f"| {J2} | {seed} | {sampled} | {summed:.6f} | {1 - summed / exact:.1e} | {score:.0e} | {spent:.0f} |"
-            )
-            print(lines[-1], flush=True)
-    return lines
+def accuracies(device: str, rival: bool, seeds: int) -> Row:
+    """Exact relative error after 100 steps, its mean over seeds and the error of that mean."""
+    shown = []
+    for make in (lambda s: ours(20, 1, 0.2, s, device), lambda s: netket_step(20, 1, 0.2, s))[: 1 + rival]:
+        errors = accuracy(make, seeds)
+        shown.append(f"{mean(errors):.2e} ± {stdev(errors) / seeds**0.5:.0e}")
+    what = f"N = 20, alpha = 1: exact relative error after 100 steps, {seeds} seeds"
+    return Row(what, shown[0], "NetKet", shown[1] if rival else "", "<= 1")
 
 
 def main() -> None:
     """Measure, print the table and write it to benchmarks/results."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--device", default="cpu")
-    parser.add_argument(
-        "--seeds", type=int, default=5, help="runs of 100 steps for the accuracy row, 0 to leave it out"
-    )
+    parser.add_argument("--seeds", type=int, default=5, help="runs of 100 steps for the accuracy row, at least 2")
     parser.add_argument("--cold", choices=("ours", "netket"), help=argparse.SUPPRESS)
-    parser.add_argument("--results", choices=("quick", "class", "paper"), help="train at N = 20 instead of racing")
-    parser.add_argument("--couplings", type=float, nargs="+", default=[0.0, 0.2, 0.5, 0.8])
     options = parser.parse_args()
-    sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
     if options.cold:
         cold(options.cold, options.device)
         return
-    if options.results:
-        table = results(options.results, list(range(1, options.seeds + 1)), options.couplings, options.device)
-        _write(f"_{options.results}", f"helpers.vmc.recipe(J2, {options.results!r}), N = 20, {options.device}", table)
-        return
-    try:
-        import netket
-    except ImportError:
-        netket = None
-        print("NetKet is not installed here, so its column stays empty: pip install netket==3.23.0.")
-    import torch
-
-    lines = report(options.device, options.seeds, netket is not None)
-    versions = f"torch {torch.__version__}, NetKet {netket.__version__ if netket else 'missing'}, {options.device}"
-    _write("", f"{__doc__}\n{versions}", lines)
-
-
-def _write(suffix: str, head: str, lines: list[str]) -> None:
-    """Put the table into benchmarks/results."""
-    stem = Path(__file__).stem + suffix
-    target = Path(__file__).parent / "results" / f"{stem}.md"
-    target.parent.mkdir(exist_ok=True)
-    target.write_text(f"# {stem}\n\n{head}\n\n" + "\n".join(lines) + "\n")
+    rival = bool(present("netket==3.23.0"))
+    rows = [*races(options.device, rival), *cold_starts(options.device, rival)]
+    rows.append(accuracies(options.device, rival, max(2, options.seeds)))
+    shown = [(row.what, row.ours, row.theirs, f"{row.ratio or 0:.3f}" if rival else "", row.target) for row in rows]
+    lines = [__doc__, *table("| what | helpers.vmc | NetKet | ratio | target |", shown)]
+    save("04_rbm_vmc", lines, rows, ["netket"] if rival else [], on=options.device)
 
 
 if __name__ == "__main__":

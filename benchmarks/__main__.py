@@ -17,7 +17,6 @@ from benchmarks.record import HERE, collect
 RUNS = {  # script -> chapter and the arguments of each run; scripts that are not here run once, without
     "flow_results.py": ("02", [["plane"], ["digits"]]),
     "rbm_results.py": ("03", [["ais"], ["class"], ["contest"]]),
-    "04_rbm_vmc.py": ("04", [[], ["--results", "class", "--seeds", "3"]]),
     "vmc_results.py": ("04", [["ring"], ["marshall"], ["square4"], ["square6"], ["long"]]),
     "monge_ampere_results.py": ("05", [["ising", "--side", "4"]]),
 }

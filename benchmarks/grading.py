@@ -22,6 +22,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
 import nbformat
 
+from benchmarks.record import Row, save, table
 from tests import gates
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -143,7 +144,7 @@ def check(root: Path, chapter: str, count: int) -> None:
         assert not lost, lost
 
 
-def row(folder: Path, chapter: str, count: int) -> str:
+def row(folder: Path, chapter: str, count: int) -> tuple:
     """One line of the table."""
     ours = course(folder / f"ours{chapter}", chapter, count, (ROOT / "nbgrader_config.py").read_text())
     stock = course(folder / f"stock{chapter}", chapter, count, STOCK)
@@ -156,8 +157,8 @@ def row(folder: Path, chapter: str, count: int) -> str:
     middle = [value for seconds, value in memory if 0.4 * wall < seconds < 0.6 * wall]
     end = [value for seconds, value in memory if 0.75 * wall < seconds < 0.95 * wall]
     flat = f"{max(middle, default=0):.0f} -> {max(end, default=0):.0f}"
-    rates = f"{60 * count / wall:.1f} | {60 * count / stock_wall:.1f} | {stock_wall / wall:.1f} | >= {TARGET}"
-    return f"| {chapter} | {count} | {rates} | {cpu / count:.1f} | {stock_cpu / count:.1f} | {flat} |"
+    line = (chapter, count, f"{60 * count / wall:.1f}", f"{60 * count / stock_wall:.1f}", f"{stock_wall / wall:.1f}")
+    return *line, f">= {TARGET}", f"{cpu / count:.1f}", f"{stock_cpu / count:.1f}", flat
 
 
 def main() -> None:
@@ -165,14 +166,14 @@ def main() -> None:
     count = int(sys.argv[1]) if len(sys.argv) > 1 else 100
     head = "| chapter | submissions | ours per minute | stock per minute | ratio | target | our CPU s each "
     head += "| stock CPU s each | our memory, middle -> end (MiB) |"
-    lines = [head, "|---|---|---|---|---|---|---|---|---|"]
+    found = []
     with tempfile.TemporaryDirectory() as folder:
         for chapter in CHAPTERS:
-            lines.append(row(Path(folder), chapter, count))
-            print(lines[-1], flush=True)
-    table = "\n".join(lines)
-    (ROOT / "benchmarks" / "results" / "grading.md").write_text(f"{__doc__.splitlines()[0]}\n\n{table}\n")
-    print(table)
+            found.append(row(Path(folder), chapter, count))
+            print(found[-1], flush=True)
+    what = "{}, submissions graded a minute, {} of them"
+    rows = [Row(what.format(*f[:2]), f[2], "nbgrader autograde", f[3], f[5]) for f in found]
+    save("grading", [__doc__.splitlines()[0], "", *table(head, found)], rows, ["nbgrader"])
 
 
 if __name__ == "__main__":

@@ -19,7 +19,6 @@ from .gaussian import gaussian_brenier_map, symmetric_sqrt, transport_cost
 from .ising import (
     CRITICAL_TEMPERATURE,
     adjacency,
-    best_gaussian,
     dual_constant,
     dual_coupling,
     dual_free_energy,

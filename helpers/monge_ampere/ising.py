@@ -4,9 +4,7 @@ from __future__ import annotations
 
 import math
 
-import numpy as np
 import torch
-from scipy.optimize import brentq
 from torch import Tensor
 
 from .potentials import value_of
@@ -66,30 +64,6 @@ def dual_constant(K: Tensor, alpha: float) -> float:
     """C = (N / 2)(ln 4 - alpha - ln 2 pi) - (ln det K) / 2, so that ln Z_dual = ln Z_Ising - C."""
     N = len(K)
     return 0.5 * N * (math.log(4) - alpha - math.log(2 * math.pi)) - 0.5 * float(torch.logdet(K))
-
-
-def best_gaussian(K: Tensor, nodes: int = 80) -> tuple[Tensor, float]:
-    """Covariance C of the Gaussian closest to the dual density, and the free energy <E + ln q> >= -ln Z it reaches.
-
-    Where that free energy is stationary C^-1 = K^-1 - l 1 with l = <sech^2 x_i>, one number for a homogeneous K (N, N).
-    """
-    roots, weights = np.polynomial.hermite_e.hermegauss(nodes)
-    weights = weights / weights.sum()
-    k, modes = torch.linalg.eigh(K)
-    k = k.numpy()
-
-    def spread(slope: float) -> float:
-        return float((k / (1 - slope * k)).mean())
-
-    def excess(slope: float) -> float:
-        return float(weights @ (1 - np.tanh(spread(slope) ** 0.5 * roots) ** 2)) - slope
-
-    slope = brentq(excess, 0.0, (1 - 1e-9) / k.max(), xtol=1e-15)
-    c = k / (1 - slope * k)
-    x = torch.from_numpy(spread(slope) ** 0.5 * roots)
-    bonus = len(k) * float(torch.from_numpy(weights) @ value_of(x, "lncosh"))
-    F = 0.5 * (c / k).sum() - bonus - 0.5 * np.log(2 * math.pi * math.e * c).sum()
-    return (modes * torch.from_numpy(c)) @ modes.T, float(F)
 
 
 def order_parameter(x: Tensor, log_weight: Tensor | None = None) -> tuple[float, float, float]:
