@@ -80,7 +80,7 @@ def trained(profile: str, keep: Path) -> None:
     floor = rbm.mean_image_log_likelihood(test, images)
     found = f"{mean:.2f} ± {float(np.hypot(digit, float(z.error))):.2f}"
     shown = (cost, torch.get_num_threads(), found, f"{digit:.2f}", f"{float(z.error):.2f}")
-    head = "| training | threads | ln p of a test digit | of it digits | of it AIS | chains that count | independent pixels |"
+    head = "| training | threads | ln p of a test digit | ± digits | ± AIS | chains that count | independent pixels |"
     goal = "ours >= -86.3" if profile == "paper" else "ours >= -110"
     row = Row(f"RBM of `{profile}`, ln p of a test digit, nats", found, "published", "-86.3", goal)
     save(
