@@ -8,7 +8,7 @@ DEVICE ?= auto
 WORD = $(shell echo $(CHAPTER) | cut -d_ -f2-)
 AS_ROOT := $(if $(filter 0,$(shell id -u)),--allow-root)
 
-.PHONY: help set-up lab test stress run release grade bench lint format pins
+.PHONY: help set-up lab test stress run release grade bench site gallery lint format pins
 
 help:  ## this list
 	@sed -n 's/^\([a-z-]*\):.*## /\1\t/p' Makefile | expand -t 12
@@ -39,6 +39,14 @@ grade: release  ## all that lies in downloaded/ to grades.csv, report.html and f
 
 bench: set-up  ## the side-by-side measurements; each writes one table into benchmarks/results
 	@for script in benchmarks/[0-9]*.py; do $(BIN)/python $$script || exit 1; done
+
+site: PROFILE = quick
+site: set-up  ## the course as a website in build/site; INSTRUCTOR=1: with rubrics, in build/site-instructor; PROFILE=class
+	@$(BIN)/python -m docs.pages site --profile $(PROFILE) $(if $(INSTRUCTOR),--instructor)
+	@$(BIN)/python -m sphinx -qEW --keep-going -c docs build/site-source build/site$(if $(INSTRUCTOR),-instructor)
+
+gallery: set-up  ## docs/gallery, one figure of every chapter, from the solutions in PROFILE
+	@$(BIN)/python -m docs.pages gallery --profile $(PROFILE)
 
 lint: set-up  ## what ruff finds
 	@$(BIN)/ruff check . && $(BIN)/ruff format --check .
