@@ -25,8 +25,8 @@ suppress_warnings = ["ref.python"]  # two chapters may each have a class Plan, a
 
 html_theme, html_title = "furo", COURSE["title"]
 html_static_path = ["static", str(ROOT / "build" / "site-source" / "static")]
-html_css_files = ["course.css"]
-html_copy_source = False  # only the released notebook is offered
+html_css_files, html_favicon = ["course.css"], "static/favicon.svg"
+html_show_copyright, html_show_sphinx, html_copy_source = False, False, False  # only the released notebook is offered
 pygments_style, pygments_dark_style = "friendly", "github-dark"
 mathjax_path = "mathjax/tex-chtml.js"
 mathjax3_config = {"options": {"enableMenu": False}}

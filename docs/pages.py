@@ -37,6 +37,7 @@ SOURCE, EXECUTED = BUILD / "site-source", BUILD / "executed"
 FONTS = "output/chtml/fonts/woff-v2"
 GALLERY_WIDTH = 720  # pixels; with 128 colours every picture stays below 120 kB
 DISCLOSURE = re.compile(r"<details><summary>(.*?)</summary>(.*?)</details>", re.DOTALL)
+WIDGET = "application/vnd.jupyter.widget-view+json"
 BADGE = re.compile(r"\[!\[Open in Colab\]\([^)]*\)\]\(([^)]*)\)")
 
 LAUNCH = """:::{{container}} launch
@@ -55,9 +56,9 @@ class SolutionLeak(RuntimeError):
 # ------------------------------------------------------------------------------------------------ what takes time
 
 
-def kept(kind: str, sources: list[Path], make: Callable[[], str]) -> str:
-    """The text that `make` returns, made again only when one of `sources` has changed."""
-    digest = hashlib.sha256(b"\0".join(path.read_bytes() for path in sorted(sources))).hexdigest()[:16]
+def kept(kind: str, sources: list[str], make: Callable[[], str]) -> str:
+    """The text that `make` returns, made again only when one of the texts in `sources` has changed."""
+    digest = hashlib.sha256("\0".join(sources).encode()).hexdigest()[:16]
     place = EXECUTED / f"{kind}_{digest}"
     if not place.exists():
         EXECUTED.mkdir(parents=True, exist_ok=True)
@@ -70,43 +71,43 @@ def kept(kind: str, sources: list[Path], make: Callable[[], str]) -> str:
     return place.read_text(encoding="utf-8")
 
 
-def library() -> list[Path]:
-    """The sources that an executed notebook depends on, besides itself."""
-    return [*(ROOT / "helpers").rglob("*.py"), ROOT / "constraints.txt"]
+def library() -> list[str]:
+    """What every result depends on: the sources of helpers, and the versions of the packages."""
+    paths = [*sorted((ROOT / "helpers").rglob("*.py")), ROOT / "constraints.txt"]
+    return [path.read_text(encoding="utf-8") for path in paths]
 
 
-def executed(chapter: str, profile: str) -> NotebookNode:
-    """The solution of `chapter`, run on the CPU in `profile`; an error in any cell stops the build."""
-    path = notebook_path("solutions", chapter)
+def executed(chapter: str, profile: str) -> dict[str, NotebookNode]:
+    """The code cells of the chapter's solution by id, run on the CPU in `profile`; an error stops the build."""
+    solution = nbformat.read(notebook_path("solutions", chapter), as_version=4)
 
     def run() -> str:
         print(f"running {chapter} in profile {profile}", flush=True)
-        nb = nbformat.read(path, as_version=4)
         before = dict(os.environ)
         os.environ.update(COURSE_PROFILE=profile, COURSE_DEVICE="cpu", PYTHONPATH=str(ROOT))
         try:
             place, quiet = {"metadata": {"path": str(EXECUTED)}}, ["--log-level=ERROR"]
-            NotebookClient(nb, timeout=3600, resources=place, extra_arguments=quiet).execute()
+            NotebookClient(solution, timeout=3600, resources=place, extra_arguments=quiet).execute()
         finally:
             os.environ.clear()
             os.environ.update(before)
-        return nbformat.writes(nb)
+        return nbformat.writes(solution)
 
-    return nbformat.reads(kept(f"{chapter}_{profile}", [path, *library()], run), as_version=4)
+    code = [cell.source for cell in solution.cells if cell.cell_type == "code"]
+    done = nbformat.reads(kept(f"{chapter}_{profile}", code + library(), run), as_version=4)
+    return {cell.id: cell for cell in done.cells if cell.cell_type == "code"}
 
 
 # ------------------------------------------------------------------------------------------------ chapters
 
 
-def merge(released: NotebookNode, run: NotebookNode) -> NotebookNode:
+def merge(released: NotebookNode, run: dict[str, NotebookNode], solution: NotebookNode) -> NotebookNode:
     """The released cells with the outputs that the solution's run gave under the same id; never any of its text."""
     page = copy.deepcopy(released)
-    outputs = {cell.id: cell for cell in run.cells if cell.cell_type == "code"}
     for cell in page.cells:
         if cell.cell_type == "code":
-            cell.outputs = list(filter(None, map(presentable, outputs[cell.id].outputs)))
-            cell.execution_count = outputs[cell.id].execution_count
-    if found := leaks(run, "\n".join(lines(page))):
+            cell.outputs, cell.execution_count = presentable(run[cell.id].outputs), run[cell.id].execution_count
+    if found := leaks(solution, "\n".join(lines(page))):
         raise SolutionLeak("; ".join(found))
     return page
 
@@ -120,13 +121,20 @@ def lines(page: NotebookNode) -> Iterator[str]:
             yield from (text for text in output.get("data", {}).values() if isinstance(text, str))
 
 
-def presentable(output: NotebookNode) -> NotebookNode | None:
-    """An output without what a page cannot show: progress bars, widgets, and icons from elsewhere."""
-    if output.get("name") == "stderr" or "application/vnd.jupyter.widget-view+json" in output.get("data", {}):
-        return None
-    if "text/html" in output.get("data", {}):
-        output.data["text/html"] = re.sub(r"<link\b[^>]*>", "", output.data["text/html"])
-    return output
+def presentable(outputs: list[NotebookNode]) -> list[NotebookNode]:
+    """Outputs as a page shows them: what was printed in a row as one text, no progress bars, no icons from elsewhere."""
+    shown: list[NotebookNode] = []
+    for output in map(copy.deepcopy, outputs):
+        data = output.get("data", {})
+        if output.get("name") == "stderr" or WIDGET in data or not output.get("text", "-").strip():
+            continue
+        if "text/html" in data:
+            data["text/html"] = re.sub(r"<link\b[^>]*>", "", data["text/html"])
+        if shown and output.output_type == shown[-1].output_type == "stream":
+            shown[-1].text += output.text
+        else:
+            shown.append(output)
+    return shown
 
 
 def legible(source: str, launch: str) -> str:
@@ -137,7 +145,8 @@ def legible(source: str, launch: str) -> str:
 
 def chapter_page(chapter: str, profile: str) -> NotebookNode:
     """A chapter's page for students."""
-    page = merge(nbformat.read(notebook_path("notebooks", chapter), as_version=4), executed(chapter, profile))
+    released, solution = (nbformat.read(notebook_path(f, chapter), as_version=4) for f in ("notebooks", "solutions"))
+    page = merge(released, executed(chapter, profile), solution)
     word = chapter.partition("_")[2]
     launch = LAUNCH.format(word=word, chapter=chapter, profile=profile)
     for cell in page.cells:
@@ -171,8 +180,8 @@ def verdicts(chapter: str) -> dict[str, list[tuple[str, str, str]]]:
                 found.setdefault(case.exercise, []).append(told)
         return json.dumps(found)
 
-    sources = [*library(), ROOT / "tests" / "wrong_answers" / f"{word}.py", ROOT / "tests" / "suite.py"]
-    return json.loads(kept(f"{chapter}_mistakes", sources, judge))
+    answers = (ROOT / "tests" / "wrong_answers" / f"{word}.py").read_text(encoding="utf-8")
+    return json.loads(kept(f"{chapter}_mistakes", [answers, *library()], judge))
 
 
 def mistake(name: str, exercise: str) -> str:
@@ -296,8 +305,8 @@ def stage(profile: str, instructor: bool) -> None:
 def gallery(profile: str) -> None:
     """docs/gallery: of every chapter the figure that its instructor page names by cell id."""
     for chapter in chapters():
-        cell = next(cell for cell in executed(chapter, profile).cells if cell.id == front(chapter)[0]["figure"])
-        picture = next(output.data["image/png"] for output in cell.outputs if "image/png" in output.get("data", {}))
+        outputs = executed(chapter, profile)[front(chapter)[0]["figure"]].outputs
+        picture = next(output.data["image/png"] for output in outputs if "image/png" in output.get("data", {}))
         image = Image.open(io.BytesIO(base64.b64decode(picture))).convert("RGB")
         image.thumbnail((GALLERY_WIDTH, GALLERY_WIDTH))
         image.quantize(128).save(DOCS / "gallery" / f"{chapter}.png", optimize=True)
