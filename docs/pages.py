@@ -122,7 +122,7 @@ def lines(page: NotebookNode) -> Iterator[str]:
 
 
 def presentable(outputs: list[NotebookNode]) -> list[NotebookNode]:
-    """Outputs as a page shows them: what was printed in a row as one text, no progress bars, no icons from elsewhere."""
+    """Outputs as a page shows them: prints in a row as one text, no progress bars, no icons from elsewhere."""
     shown: list[NotebookNode] = []
     for output in map(copy.deepcopy, outputs):
         data = output.get("data", {})
