@@ -218,8 +218,9 @@ def browser() -> Iterator[Browser]:
         chromium.close()
 
 
+MARKUP = r"\$[^$]+\$|\\[a-z]+\{|<\/?(b|i|em|code|details|summary|br|sub|sup|div)>|\*\*"
 TYPESET = "() => !document.querySelector('.math') || window.MathJax?.startup?.promise?.then(() => true)"
-FAULTS = r"""() => {
+FAULTS = r"""markup => {
     const faults = [];
     if (document.documentElement.scrollWidth > innerWidth) faults.push('wider than the window');
     for (const math of document.querySelectorAll('.math'))
@@ -227,7 +228,7 @@ FAULTS = r"""() => {
     for (const bad of document.querySelectorAll('mjx-merror')) faults.push('refused: ' + bad.textContent);
     const walk = document.createTreeWalker(document.querySelector('article'), NodeFilter.SHOW_TEXT);
     for (let node = walk.nextNode(); node; node = walk.nextNode())
-        if (/\$[^$]+\$|\\[a-z]+\{|<\/?(b|i|em|code|details|summary|br|sub|sup|div)>|\*\*/.test(node.data))
+        if (new RegExp(markup).test(node.data))
             if (!node.parentElement.closest('mjx-container, code, pre, script, noscript, style, .sig, table')) faults.push(node.data);
     for (const image of document.querySelectorAll('article img'))
         if (image.complete && !image.naturalWidth) faults.push('no picture: ' + image.src);
@@ -259,7 +260,7 @@ def test_every_page_fits_and_is_typeset_without_a_network(width: int, site: Path
         heard = watched(page, address)
         page.goto(f"{address}/{path}", timeout=PATIENCE)
         page.wait_for_function(TYPESET, timeout=PATIENCE)
-        faults[path] = page.evaluate(FAULTS) + heard
+        faults[path] = page.evaluate(FAULTS, MARKUP) + heard
         if path.startswith("notebooks/"):
             page.screenshot(path=shots / f"{Path(path).stem}.png", full_page=True)
         page.close()
