@@ -200,13 +200,13 @@ def mistakes(chapter: str) -> str:
     ]
     for exercise, rows in verdicts(chapter).items():
         table = ["| mistake | keeps | the student reads |", "|---|---|---|"]
-        table += ["| " + " | ".join(map(in_table, row)) + " |" for row in rows]
+        table += ["| " + " | ".join(map(as_it_is, row)) + " |" for row in rows]
         parts += [f"### {exercise}", "\n".join(table)]
     return "\n\n".join(parts)
 
 
-def in_table(text: str) -> str:
-    """Plain text that markdown shows as it is, in one cell of a table."""
+def as_it_is(text: str) -> str:
+    """One line of plain text that markdown shows as it is, in a table too."""
     return re.sub(r"([\\`*_$|<>\[\]{}~#^])", r"\\\1", " ".join(text.split()))
 
 
@@ -215,7 +215,8 @@ def rubric(solution: NotebookNode) -> str:
     parts = ["## Rubric of the questions in words"]
     for cell in solution.cells:
         for scheme in MARK_SCHEME.findall(cell.source):
-            parts += [f"### {cell.id} · {cell.metadata.nbgrader.points:g} points", scheme.strip()]
+            text = "\n".join(map(as_it_is, scheme.splitlines()))
+            parts += [f"### {cell.id} · {cell.metadata.nbgrader.points:g} points", text]
     return "\n\n".join(parts)
 
 

@@ -114,7 +114,8 @@ def test_the_rubric_is_for_instructors_only(chapter, monkeypatch):
     monkeypatch.setattr(pages, "verdicts", lambda chapter: {})
     solution = gates.read("solutions", chapter)
     assert gates.leaks(solution, pages.teaching_page(chapter, instructor=False)) == []
-    found = gates.leaks(solution, pages.teaching_page(chapter, instructor=True))
+    with_rubric = pages.teaching_page(chapter, instructor=True).replace("\\", "")
+    found = gates.leaks(solution, with_rubric)
     schemes = sum(len(gates.MARK_SCHEME.findall(cell.source)) for cell in solution.cells)
     assert len(found) >= schemes > 0
 
@@ -221,15 +222,14 @@ def browser() -> Iterator[Browser]:
 MARKUP = r"\$[^$]+\$|\\[a-z]+\{|<\/?(b|i|em|code|details|summary|br|sub|sup|div)>|\*\*"
 TYPESET = "() => !document.querySelector('.math') || window.MathJax?.startup?.promise?.then(() => true)"
 FAULTS = r"""markup => {
-    const faults = [];
+    const faults = [], exempt = 'mjx-container, code, pre, script, noscript, style, .sig, table';
     if (document.documentElement.scrollWidth > innerWidth) faults.push('wider than the window');
     for (const math of document.querySelectorAll('.math'))
         if (!math.querySelector('mjx-container')) faults.push('not typeset: ' + math.textContent);
     for (const bad of document.querySelectorAll('mjx-merror')) faults.push('refused: ' + bad.textContent);
     const walk = document.createTreeWalker(document.querySelector('article'), NodeFilter.SHOW_TEXT);
     for (let node = walk.nextNode(); node; node = walk.nextNode())
-        if (new RegExp(markup).test(node.data))
-            if (!node.parentElement.closest('mjx-container, code, pre, script, noscript, style, .sig, table')) faults.push(node.data);
+        if (new RegExp(markup).test(node.data) && !node.parentElement.closest(exempt)) faults.push(node.data);
     for (const image of document.querySelectorAll('article img'))
         if (image.complete && !image.naturalWidth) faults.push('no picture: ' + image.src);
     return faults;
