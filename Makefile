@@ -7,7 +7,7 @@ PROFILE ?= class
 DEVICE ?= auto
 AS_ROOT := $(if $(filter 0,$(shell id -u)),--allow-root)
 
-.PHONY: help set-up lab test stress run paper release grade bench bundle lint format pins
+.PHONY: help set-up lab test stress run paper release grade bench bundle site gallery lint format pins
 
 help:  ## this list
 	@sed -n 's/^\([a-z-]*\):.*## /\1\t/p' Makefile | expand -t 12
@@ -44,6 +44,14 @@ bench: set-up  ## the side-by-side measurements, all or BENCH="02 04", into benc
 
 bundle: set-up  ## dist/NAME-VERSION.zip: what a department hands out to its students
 	@$(BIN)/python -m grading.bundle
+
+site: PROFILE = quick
+site: set-up  ## the course as a website in build/site; INSTRUCTOR=1: with rubrics, in build/site-instructor; PROFILE=class
+	@$(BIN)/python -m docs.pages site --profile $(PROFILE) $(if $(INSTRUCTOR),--instructor)
+	@$(BIN)/python -m sphinx -qEW --keep-going -c docs build/site-source build/site$(if $(INSTRUCTOR),-instructor)
+
+gallery: set-up  ## docs/gallery, one figure of every chapter, from the solutions in PROFILE
+	@$(BIN)/python -m docs.pages gallery --profile $(PROFILE)
 
 lint: set-up  ## what ruff finds
 	@$(BIN)/ruff check . && $(BIN)/ruff format --check .

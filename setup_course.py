@@ -150,7 +150,8 @@ def set_up(lock: object) -> None:
     elif stamp:
         STAMP.write_text("")
     pip = [str(PYTHON), "-I", "-m", "pip", "install", "--no-input", "--disable-pip-version-check"]
-    run([*pip, "--no-compile", "--editable", ".[lab,grading,dev]"], lock)  # compiling all would take most of the time
+    pip += ["--no-compile"]  # compiling all would take most of the time
+    run([*pip, "--editable", ".[lab,grading,dev,site]"], lock)
     silence_news()
     STAMP.write_text("\n".join(goal) + "\n", encoding="utf-8")
     print(f"Set-up finished in {time.monotonic() - begun:.0f} s.", flush=True)

@@ -1,4 +1,4 @@
-"""Make `notebooks/` from `solutions/`: tidy each source, then let nbgrader cut the answers out.
+"""Make `notebooks/` from `solutions/`: tidy each source, then let nbgrader cut the answers out; stamp README's badges.
 
 python -m grading.release                       all chapters
 python -m grading.release 01_computation_graph  one chapter
@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import argparse
 import os
+import re
 import subprocess
 import sys
 import tomllib
@@ -48,12 +49,24 @@ class StampAddress(NbGraderPreprocessor):
 
     def preprocess(self, nb: NotebookNode, resources: ResourcesDict) -> tuple[NotebookNode, ResourcesDict]:
         """Every cell's source with the address filled in."""
-        course = tomllib.loads((ROOT / "course.toml").read_text())["course"]
-        slug = course["repository"].removeprefix("https://github.com/")
         for cell in nb.cells:
-            for name, value in {"repository": course["repository"], "slug": slug, "tag": course["tag"]}.items():
+            for name, value in address().items():
                 cell.source = cell.source.replace("{{" + name + "}}", value)
         return nb, resources
+
+
+def address() -> dict[str, str]:
+    """The course's repository, its slug on GitHub and the tag of its release, from course.toml."""
+    course = tomllib.loads((ROOT / "course.toml").read_text())["course"]
+    slug = course["repository"].removeprefix("https://github.com/")
+    return {"repository": course["repository"], "slug": slug, "tag": course["tag"]}
+
+
+def stamp_badges(text: str) -> str:
+    """The same text, its Colab badges pointing at the course's address."""
+    return re.sub(
+        r"(colab\.research\.google\.com/github/).*?/blob/.*?/", r"\1{slug}/blob/{tag}/".format(**address()), text
+    )
 
 
 def tidy(nb: NotebookNode) -> NotebookNode:
@@ -106,6 +119,8 @@ def main(arguments: list[str] | None = None) -> None:
     for chapter in options.chapters or chapters():
         release(chapter, options.outputs)
         print(f"released {notebook_path('notebooks', chapter).relative_to(ROOT)}")
+    readme = ROOT / "README.md"
+    readme.write_text(stamp_badges(readme.read_text(encoding="utf-8")), encoding="utf-8")
 
 
 if __name__ == "__main__":

@@ -18,6 +18,7 @@ PATHS = (
     "helpers/checks/{word}.py",
     "tests/test_{word}.py",
     "tests/wrong_answers/{word}.py",
+    "docs/chapters/{chapter}.md",
     "benchmarks/{chapter}.py",
     "benchmarks/{chapter}.toml",
 )
