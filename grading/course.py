@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import functools
 import hashlib
 import json
 import logging
@@ -17,6 +18,7 @@ from pathlib import Path
 from typing import Any
 
 import nbformat
+import nbgrader.api
 import sqlalchemy
 from nbgrader.api import Gradebook
 from nbgrader.converters import Autograde, GenerateAssignment
@@ -29,6 +31,9 @@ from grading import clean, plugins, submissions
 
 STUDENT = re.compile(r"[A-Za-z0-9][A-Za-z0-9._@+-]{0,63}")
 ATTEMPTS = 5  # at a database that another grader is writing to
+
+# nbgrader opens its gradebook seven times for one submission: with one engine per address queries are compiled once
+nbgrader.api.create_engine = functools.cache(nbgrader.api.create_engine)
 
 
 class CourseError(ValueError):

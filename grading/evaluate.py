@@ -64,7 +64,7 @@ class Grader:
             masks.make_readable(full)
             answers = self._ask({}, None, time.monotonic() + 60)
             always = answers.pop("*", [])
-            self.trees = masks.build(helpers, masked, {name: found + always for name, found in answers.items()})
+            self.trees = masks.Trees(helpers, masked, {name: found + always for name, found in answers.items()})
             self._dismiss()
         except BaseException:
             self.stop()

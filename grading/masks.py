@@ -28,22 +28,32 @@ class MaskError(ValueError):
     """A name in ANSWERS that no source defines."""
 
 
-def build(helpers: Path, trees: Path, answers: Mapping[str, Iterable[str]]) -> dict[str, str]:
-    """Write the trees of all exercises under `trees`; the tree of each exercise, and that of "" without masks."""
-    plain = trees / "plain"
-    shutil.copytree(helpers, plain / "helpers", ignore=shutil.ignore_patterns("__pycache__", ".*"), dirs_exist_ok=False)
-    for check in (plain / "helpers" / "checks").glob("*.py"):
-        if check.name not in KEPT_CHECKS:
-            check.write_text(STUB)
-    for source in plain.rglob("*.py"):
-        _compile(source)
-    found = {"": "plain"}
-    for number, (exercise, names) in enumerate(sorted(answers.items())):
-        found[exercise] = tree = f"{number:03}"
-        shutil.copytree(plain, trees / tree, copy_function=os.link)
-        mask(trees / tree, names)
-    make_readable(trees)
-    return found
+class Trees:
+    """The trees of all exercises under `folder`, each made when it is first asked for; that of "" has no masks."""
+
+    def __init__(self, helpers: Path, folder: Path, answers: Mapping[str, Iterable[str]]) -> None:
+        self.folder, self.answers, self.made = folder, dict(answers), {"": "plain"}
+        plain = folder / "plain"
+        shutil.copytree(helpers, plain / "helpers", ignore=shutil.ignore_patterns("__pycache__", ".*"))
+        for check in (plain / "helpers" / "checks").glob("*.py"):
+            if check.name not in KEPT_CHECKS:
+                check.write_text(STUB)
+        for source in plain.rglob("*.py"):
+            _compile(source)
+        make_readable(folder)
+
+    def __contains__(self, exercise: str) -> bool:
+        return exercise in self.answers
+
+    def __getitem__(self, exercise: str) -> str:
+        """The name of its folder."""
+        if exercise not in self.made:
+            tree = f"{len(self.made):03}"
+            shutil.copytree(self.folder / "plain", self.folder / tree, copy_function=os.link)
+            mask(self.folder / tree, self.answers[exercise])
+            make_readable(self.folder / tree)
+            self.made[exercise] = tree
+        return self.made[exercise]
 
 
 def make_readable(folder: Path) -> None:
