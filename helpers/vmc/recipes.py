@@ -44,7 +44,7 @@ _PAPER = {
     "spiral": {"filters": 12, "steps": 500, "chains": 2048, "final": 0.03},
 }
 _SQUARE = {
-    4: Recipe(filters=8, stride=0, steps=200, chains=1024, scale=0.1),
+    4: Recipe(filters=8, stride=0, steps=250, chains=1024, rate=0.2, scale=0.1),
     6: Recipe(filters=8, steps=200),
 }
 
