@@ -223,10 +223,11 @@ class Expect:
         message instead of `hint`, and it also explains a wrong shape.
         """
         truth = np.asarray(truth)
-        bound = tolerance * max(1.0, float(np.max(np.abs(truth), initial=0.0)))
+        bound = _bound(truth, tolerance)
         plain = value.numpy() if isinstance(value, torch.Tensor) else np.asarray(value) if _numeric(value) else None
         for sentence, wrong in (mistakes or {}).items():
-            if plain is not None and _equal(plain, np.asarray(wrong), bound) and not _equal(plain, truth, bound):
+            wrong = np.asarray(wrong)
+            if plain is not None and _equal(plain, wrong, _bound(wrong, tolerance)) and not _equal(plain, truth, bound):
                 raise Broken(sentence)
         array = self.array(value, truth.shape, kind=kind, name=name)
         self.within(array - truth, bound, hint)
@@ -257,6 +258,10 @@ def _numeric(value: Any) -> bool:
 
 def _shape(shape: Sequence[int]) -> str:
     return f"({', '.join(map(str, shape))}{',' if len(shape) == 1 else ''})" if len(shape) else "() (one number)"
+
+
+def _bound(values: np.ndarray, tolerance: float) -> float:
+    return tolerance * max(1.0, float(np.max(np.abs(values), initial=0.0, where=np.isfinite(values))))
 
 
 def _equal(a: np.ndarray, b: np.ndarray, bound: float) -> bool:
