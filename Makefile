@@ -20,10 +20,10 @@ lab: set-up  ## the course in JupyterLab; LAB_ARGS=--no-browser and the like are
 	@$(BIN)/jupyter lab --ServerApp.root_dir=. --LabApp.default_url=/lab/tree/$(FIRST) $(AS_ROOT) $(LAB_ARGS)
 
 test: set-up  ## all tests; TEST_ARGS="tests/test_vmc.py -x" narrows them
-	@OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n $(WORKERS) --dist loadfile $(TEST_ARGS)
+	@OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n $(WORKERS) --dist loadfile --no-loadscope-reorder $(TEST_ARGS)
 
 stress: set-up  ## the long tests too: papermill in class, 50 seeds for every check
-	@COURSE_SEEDS=50 OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n $(WORKERS) --dist loadfile -m "slow or not slow" $(TEST_ARGS)
+	@COURSE_SEEDS=50 OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n $(WORKERS) --dist loadfile --no-loadscope-reorder -m "slow or not slow" $(TEST_ARGS)
 
 run: set-up  ## CHAPTER=01 PROFILE=class DEVICE=auto: its solution, executed into build/, its numbers into benchmarks/
 	@$(BIN)/python -m benchmarks.solution $(CHAPTER) $(PROFILE) $(DEVICE)

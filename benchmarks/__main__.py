@@ -17,8 +17,12 @@ from benchmarks.record import HERE, collect
 RUNS = {  # script -> chapter and the arguments of each run; scripts that are not here run once, without
     "flow_results.py": ("02", [["plane"], ["digits"]]),
     "rbm_results.py": ("03", [["ais"], ["class"], ["contest"]]),
-    "vmc_results.py": ("04", [["ring"], ["marshall"], ["square4"], ["square6"], ["long"]]),
+    "vmc_results.py": (
+        "04",
+        [["ring"], ["ring", "--profile", "paper"], ["marshall"], ["square4"], ["square6"], ["long"]],
+    ),
     "monge_ampere_results.py": ("05", [["ising", "--side", "4"]]),
+    "grading.py": ("grading", [[], ["term"]]),
 }
 
 

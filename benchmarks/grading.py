@@ -1,10 +1,12 @@
 """Submissions graded per minute on two cores: `python -m grading run` against stock `nbgrader autograde`.
 
-Both grade the same honest notebooks without their demo cells, in one run, with two processes each. Times are wall
-seconds from the start of the command, imports and the warming of the sandboxes included; the CPU seconds of all
-processes are beside them, since a busy machine changes the former. Usage:
-
     python benchmarks/grading.py [SUBMISSIONS_PER_CHAPTER]
+    python benchmarks/grading.py term [STUDENTS]
+
+The first: both grade the same honest notebooks without their demo cells, in one run, with two processes each. Times are
+wall seconds from the start of the command, imports and the warming of the sandboxes included; the CPU seconds of all
+processes are beside them, since a busy machine changes the former. The second: one run over all chapters for a class in
+which every other student leaves one exercise of each chapter unwritten, and its report.
 """
 
 from __future__ import annotations
@@ -23,6 +25,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 import nbformat
 
 from benchmarks.record import Row, save, table
+from grading.release import chapters
 from tests import gates
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -101,25 +104,39 @@ def _parent(found: dict[int, dict], pid: int) -> dict:
     return found.get(found.get(pid, nobody)["parent"], nobody)
 
 
-def course(folder: Path, chapter: str, count: int, config: str) -> Path:
-    """A course with `count` right submissions of one chapter."""
-    root, word = folder, chapter.partition("_")[2]
+def course(root: Path, names: list[str], count: int, config: str, gaps: bool = False) -> Path:
+    """A course with `count` right submissions of each chapter; with gaps, every other one lacks an exercise."""
     root.mkdir()
     (root / "nbgrader_config.py").write_text(config)
-    for kind in ("solutions", "notebooks"):
-        shutil.copytree(ROOT / kind / chapter, root / kind / chapter)
+    shutil.copy(ROOT / "course.toml", root)
+    for chapter in names:
+        for kind in ("solutions", "notebooks"):
+            shutil.copytree(ROOT / kind / chapter, root / kind / chapter)
+        _hand_in(root, chapter, count, gaps)
+        make = [sys.executable, "-m", "nbgrader", "generate_assignment", chapter, "--create", "--force"]
+        subprocess.run(make, cwd=root, env=ENVIRONMENT, check=True, capture_output=True)
+    return root
+
+
+def _hand_in(root: Path, chapter: str, count: int, gaps: bool) -> None:
+    word = chapter.partition("_")[2]
     right = {cell.id: cell.source for cell in gates.read("solutions", chapter).cells if gates.kind(cell) == "answer"}
     nb = gates.without_demos(gates.read("notebooks", chapter))
-    for cell in nb.cells:
-        cell.source = right.get(cell.id, cell.source)
+    empty = {cell.id: cell.source for cell in nb.cells}
     for k in range(count):
         path = root / "submitted" / f"{'ab'[k % 2]}{k:03}" / chapter / f"{word}.ipynb"
         path.parent.mkdir(parents=True)
-        nb.cells[0].source += " "
+        gap = gap_of(chapter, k) if gaps else ""
+        for cell in nb.cells:
+            cell.source = empty[cell.id] if cell.id == gap else right.get(cell.id, empty[cell.id])
+        nb.cells[0].source += " " * (k + 1)  # no two files are alike
         nbformat.write(nb, path)
-    make = [sys.executable, "-m", "nbgrader", "generate_assignment", chapter, "--create", "--force"]
-    subprocess.run(make, cwd=root, env=ENVIRONMENT, check=True, capture_output=True)
-    return root
+
+
+def gap_of(chapter: str, student: int) -> str:
+    """The exercise that a student leaves unwritten, or an empty name."""
+    answers = [cell.id for cell in gates.read("solutions", chapter).cells if gates.kind(cell) == "answer"]
+    return answers[student // 2 % len(answers)] if student % 2 else ""
 
 
 def timed(commands: list[list[str]], root: Path) -> tuple[float, float, list[tuple[float, float]]]:
@@ -146,8 +163,8 @@ def check(root: Path, chapter: str, count: int) -> None:
 
 def row(folder: Path, chapter: str, count: int) -> tuple:
     """One line of the table."""
-    ours = course(folder / f"ours{chapter}", chapter, count, (ROOT / "nbgrader_config.py").read_text())
-    stock = course(folder / f"stock{chapter}", chapter, count, STOCK)
+    ours = course(folder / f"ours{chapter}", [chapter], count, (ROOT / "nbgrader_config.py").read_text())
+    stock = course(folder / f"stock{chapter}", [chapter], count, STOCK)
     run = [sys.executable, "-m", "grading", "--course", str(ours), "run", "--workers", "2"]
     wall, cpu, memory = timed([run], ours)
     halves = [[sys.executable, "-m", "nbgrader", "autograde", chapter, f"--student={letter}*"] for letter in "ab"]
@@ -161,8 +178,38 @@ def row(folder: Path, chapter: str, count: int) -> tuple:
     return *line, f">= {TARGET}", f"{cpu / count:.1f}", f"{stock_cpu / count:.1f}", flat
 
 
+def term(students: int) -> None:
+    """One run over every chapter of a class, and its report: minutes, and whether every grade is there and right."""
+    from nbgrader.api import Gradebook
+
+    with tempfile.TemporaryDirectory() as folder:
+        root = course(Path(folder) / "course", chapters(), students, (ROOT / "nbgrader_config.py").read_text(), True)
+        grade = [sys.executable, "-m", "grading", "--course", str(root)]
+        wall, cpu, memory = timed([[*grade, "run", "--workers", "2"]], root)
+        told, *_ = timed([[*grade, "report"]], root)
+        with Gradebook(f"sqlite:///{root}/gradebook.db", "") as book:
+            for chapter in chapters():
+                graded = {s.student_id: s.notebooks[0].grades for s in book.assignment_submissions(chapter)}
+                assert len(graded) == students, f"{chapter}: {len(graded)} graded"
+                for student, grades in graded.items():
+                    auto = [g for g in grades if g.cell.cell_type == "code"]
+                    full, gap = all(g.auto_score == g.max_score for g in auto), gap_of(chapter, int(student[1:]))
+                    assert all(g.auto_score is not None for g in auto), f"{chapter}, {student}: no grade"
+                    assert full == (not gap), f"{chapter}, {student}, without {gap!r}: {[g.auto_score for g in auto]}"
+        assert (root / "report.html").stat().st_size > 10_000
+    minutes = f"{(wall + told) / 60:.1f}"
+    head = "| submissions | grading, minutes | report, seconds | CPU s each | most memory (MiB) |"
+    line = (students * len(chapters()), f"{wall / 60:.1f}", f"{told:.0f}", f"{cpu / students / len(chapters()):.1f}")
+    lines = ["Every grade there and right.", "", *table(head, [(*line, f"{max(m for _, m in memory):.0f}")])]
+    what = f"{students} students, {len(chapters())} chapters, two workers: minutes to grades and report"
+    save("grading_term", lines, [Row(what, minutes, target="ours <= 60")], ["nbgrader"])
+
+
 def main() -> None:
     """Measure and write the table."""
+    if sys.argv[1:2] == ["term"]:
+        term(int(sys.argv[2]) if len(sys.argv) > 2 else 100)
+        return
     count = int(sys.argv[1]) if len(sys.argv) > 1 else 100
     head = "| chapter | submissions | ours per minute | stock per minute | ratio | target | our CPU s each "
     head += "| stock CPU s each | our memory, middle -> end (MiB) |"

@@ -17,6 +17,7 @@ import os
 import sys
 import time
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import NamedTuple
 
@@ -61,7 +62,7 @@ def _ring(sites: int, J2: float, plan: vmc.Recipe, target: float) -> Case:
 
 def long(*_: object) -> list[Case]:
     """A hundred sites."""
-    return [_ring(100, 0.0, vmc.recipe(0.0, "class"), 1e-3)]
+    return [_ring(100, 0.0, replace(vmc.recipe(0.0, "class"), filters=6, steps=300), 1e-3)]
 
 
 def square4(*_: object) -> list[Case]:

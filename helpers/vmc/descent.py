@@ -179,14 +179,21 @@ class Estimate(NamedTuple):
 
 
 def measure(
-    bonds: Bonds, ansatz: Ansatz, generator: torch.Generator, *, chains: int = 1024, sweeps: int = 64, burn: int = 20
+    bonds: Bonds,
+    ansatz: Ansatz,
+    generator: torch.Generator,
+    *,
+    chains: int = 1024,
+    sweeps: int = 64,
+    burn: int | None = None,
 ) -> Estimate:
     """Estimate the energy of a fixed wavefunction: `burn` sweeps unrecorded, then `sweeps` recorded ones.
 
+    Spins spread by exchanges, so a longer chain needs more sweeps to forget its start: twice its sites if not told.
     The error is that of the chain means, which are independent of one another.
     """
     spins = random_spins(chains, bonds.sites, generator)
-    spins = sweep(spins, ansatz, bonds.pairs, generator, burn)[0].spins
+    spins = sweep(spins, ansatz, bonds.pairs, generator, 2 * bonds.sites if burn is None else burn)[0].spins
     series, accepted = [], 0.0
     for _ in range(sweeps):
         state, acceptance = sweep(spins, ansatz, bonds.pairs, generator)
