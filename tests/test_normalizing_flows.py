@@ -142,7 +142,7 @@ def test_the_layer_is_the_formula(generator):
     kept, z = int(MASK.sum()), torch.randn(8, DIM, generator=generator, dtype=torch.float64)
 
     def s(x):
-        return 2 * torch.tanh(layer.net(x)[:, : DIM - kept])
+        return torch.tanh(layer.net(x)[:, : DIM - kept])
 
     def t(x):
         return layer.net(x)[:, DIM - kept :]

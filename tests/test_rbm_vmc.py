@@ -210,6 +210,19 @@ def test_symmetric_wavefunctions_have_their_momentum(kind):
     assert (moved - character * psi).abs().max() < 1e-10 * psi.abs().max()
 
 
+@pytest.mark.parametrize(("stride", "mirror"), [(1, False), (1, True), (2, False), (2, True), (0, False)])
+def test_a_recipe_has_the_symmetries_that_it_sums_over(stride, mirror):
+    made = vmc.ring_ansatz(12, vmc.Recipe(filters=2, stride=stride, mirror=mirror, scale=0.4), generator(3))
+    x = vmc.random_spins(20, 12, generator(4))
+    for kept, group in (
+        (True, spins.chain_group(12)),
+        (mirror or stride == 0, spins.chain_group(12, reflections=True)),
+    ):
+        moved = torch.stack([vmc.log_amplitude(x[:, image], made).exp() for image in group])
+        spread = (moved - moved.mean(0)).abs().max() / moved.abs().max()
+        assert (spread < 1e-12) == kept
+
+
 @pytest.mark.parametrize("kind", KINDS)
 def test_tabulated_ratios_are_differences_of_log_psi(kind):
     model, x, pairs = ansatz(kind), spins.sector(8), spins.chain(8, 0.3).pairs

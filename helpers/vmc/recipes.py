@@ -4,7 +4,6 @@ from collections.abc import Iterator
 from dataclasses import dataclass, replace
 
 import torch
-from torch import Tensor
 
 from helpers import spins
 from helpers.spins import Bonds
@@ -18,11 +17,13 @@ class Recipe:
 
     stride 1 shares filters under all translations; stride 2 shares them under every second one and sums over the other
     half, so that a dimerised state and its shifted twin can be superposed; stride 0 shares nothing and sums over all
-    symmetries, reflections and rotations included: dearest, and most exact. sign is "neel" or "stripe".
+    symmetries, reflections and rotations included: dearest, and most exact. mirror: sum over a ring's mirror images at
+    any stride. sign is "neel" or "stripe".
     """
 
     filters: int = 4
     stride: int = 1
+    mirror: bool = False
     sign: str = "neel"
     steps: int = 150
     chains: int = 512
@@ -41,7 +42,7 @@ _LENGTHS = {"quick": {"steps": 30, "chains": 256}, "class": {}}
 _PAPER = {
     "ordered": {"filters": 6, "steps": 400, "chains": 1024, "final": 0.03},
     "dimer": {"filters": 10, "steps": 500, "chains": 2048, "final": 0.03},
-    "spiral": {"filters": 12, "steps": 500, "chains": 2048, "final": 0.03},
+    "spiral": {"filters": 16, "mirror": True, "steps": 300, "chains": 1024, "eps": 0.002},
 }
 _SQUARE = {
     4: Recipe(filters=8, stride=0, steps=250, chains=1024, rate=0.2, scale=0.1),
@@ -70,8 +71,10 @@ def ring_ansatz(sites: int, plan: Recipe, generator: torch.Generator) -> Ansatz:
     if plan.sign not in signs or plan.stride not in (0, 1, 2) or sites % max(2, 2 * plan.stride):
         raise ValueError(f"no ansatz with sign {plan.sign!r} and stride {plan.stride} on {sites} sites")
     rbm = random_rbm(sites, plan.filters, generator, scale=plan.scale)
-    group = spins.chain_group(sites, reflections=not plan.stride)
-    return symmetric(rbm, *_roles(group, plan.stride), sublattice=signs[plan.sign](sites))
+    groups = spins.chain_group(sites, reflections=plan.mirror or not plan.stride).split(sites)
+    shared = groups[0][:: plan.stride] if plan.stride else None
+    summed = torch.cat([group[: plan.stride or sites] for group in groups])
+    return symmetric(rbm, shared, summed if len(summed) > 1 else None, sublattice=signs[plan.sign](sites))
 
 
 def square_ansatz(side: int, plan: Recipe, generator: torch.Generator) -> Ansatz:
@@ -80,14 +83,8 @@ def square_ansatz(side: int, plan: Recipe, generator: torch.Generator) -> Ansatz
         raise ValueError(f"filters on a square have stride 0 or 1, got {plan.stride}")
     rbm = random_rbm(side * side, plan.filters, generator, scale=plan.scale)
     group = spins.square_group(side, point_group=not plan.stride)
-    return symmetric(rbm, *_roles(group, plan.stride), sublattice=spins.square_sublattice(side))
-
-
-def _roles(group: Tensor, stride: int) -> tuple[Tensor | None, Tensor | None]:
-    """Which elements share filters, and which are summed over."""
-    if stride == 0:
-        return None, group
-    return group[::stride], group[:stride] if stride > 1 else None
+    shared, summed = (group, None) if plan.stride else (None, group)
+    return symmetric(rbm, shared, summed, sublattice=spins.square_sublattice(side))
 
 
 def train(bonds: Bonds, ansatz: Ansatz, plan: Recipe, generator: torch.Generator) -> Iterator[Step]:
