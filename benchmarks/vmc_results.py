@@ -31,6 +31,7 @@ from benchmarks.record import Row, save, table
 from helpers import spins, vmc
 
 SQUARE6 = -72.548590160286 / 4  # exact diagonalisation at J2 = 0.5 (varbench quotes it in Pauli matrices)
+COUPLINGS = [0.0, 0.2, 0.5, 0.8]
 PUBLISHED_SQUARE6 = -70.1176 / 4  # an RBM with alpha = 1, from the same collection
 HEAD = "| case | seed | E exact | E sampled | relative error | E summed | relative error | V-score | CPU s |"
 
@@ -123,7 +124,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("what", choices=KINDS)
     parser.add_argument("--profile", choices=("quick", "class", "paper"), default="class")
-    parser.add_argument("--couplings", type=float, nargs="+", default=[0.0, 0.2, 0.5, 0.8])
+    parser.add_argument("--couplings", type=float, nargs="+", default=COUPLINGS)
     parser.add_argument("--seeds", type=int, default=3)
     parser.add_argument("--device", default="cpu")
     chosen = parser.parse_args()
@@ -131,7 +132,8 @@ def main() -> None:
     found = [learn(case, seed, chosen.device) for case in cases for seed in range(1, chosen.seeds + 1)]
     notes = [f"{chosen.device}, {torch.get_num_threads()} threads.", *dict.fromkeys(str(case.plan) for case in cases)]
     lines = [*notes, "", *table(HEAD, [line for line, _ in found])]
-    name = f"{chosen.what}_{chosen.profile}" if chosen.what == "ring" else chosen.what
+    narrowed = [str(J2) for J2 in chosen.couplings if chosen.couplings != COUPLINGS]
+    name = "_".join([chosen.what, chosen.profile, *narrowed]) if chosen.what == "ring" else chosen.what
     save(f"04_rbm_vmc_{name}", lines, [row for _, row in found])
 
 

@@ -52,6 +52,7 @@ class Coupling(Bijector):
         *,
         additive: bool = False,
         activation: str = "relu",
+        first: float = 1.0,
         last: float = 0.1,
         generator: torch.Generator | None = None,
         dtype: torch.dtype = torch.float64,
@@ -64,7 +65,8 @@ class Coupling(Bijector):
         self.register_buffer("mask", mask)
         count = int((~mask).sum())
         sizes = [self.dim - count, *hidden, count if additive else 2 * count]
-        self.net = Perceptron(sizes, activation=activation, last=last, generator=generator, dtype=dtype)
+        options = {"activation": activation, "first": first, "last": last, "generator": generator, "dtype": dtype}
+        self.net = Perceptron(sizes, **options)
         self.spans = _span(mask), _span(~mask)
 
     def _halves(self) -> tuple[Any, Any]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor
@@ -27,7 +27,13 @@ class Recipe:
     couplings: int = 8
     hidden: tuple[int, ...] = (64, 64)
     activation: str = "relu"
+    first: float = 1.0
     last: float = 0.1
+
+    @property
+    def network(self) -> dict[str, Any]:
+        """The options of `Coupling` that a recipe sets."""
+        return {"activation": self.activation, "first": self.first, "last": self.last}
 
 
 class PlaneFlow(NamedTuple):
@@ -48,7 +54,7 @@ def plane_recipe(profile: str, kind: str = "real_nvp") -> Recipe:
         raise ValueError(f"the kinds of flow are 'real_nvp' and 'nice', got {kind!r}")
     if kind == "nice":
         return Recipe(training.setting(profile, 60, 2000), 512, 1e-2, activation="tanh", last=1.0)
-    return Recipe(training.setting(profile, 60, 1500), 512, 3e-3)
+    return Recipe(training.setting(profile, 60, 1500), 512, 3e-3, first=3.0)
 
 
 def learn_plane(
@@ -65,7 +71,7 @@ def learn_plane(
     On the way a tenth of those is enough, 20 times.
     """
     make = {"nice": nice, "real_nvp": real_nvp}[kind]
-    options = {"activation": recipe.activation, "last": recipe.last, "generator": generator, "dtype": torch.float32}
+    options = recipe.network | {"generator": generator, "dtype": torch.float32}
     flow = make(2, recipe.couplings, recipe.hidden, **options).to(device)
     test = target.draw(held_out, generator).to(device, torch.float32)
     pool = target.draw(recipe.steps * recipe.batch, generator).to(device, torch.float32)
@@ -124,7 +130,7 @@ def digit_flow(pixels: Tensor, recipe: DigitRecipe, generator: torch.Generator) 
     to_space: list[Bijector] = [Histogram(pixels), Inverse(Sigmoid(dim, MARGIN))] if recipe.histogram else []
     x = to_logit(dequantise(pixels[:COUNTED], generator))[0]
     start = x if not to_space else Chain(to_space).inverse(x)[0]
-    options = {"activation": recipe.activation, "last": recipe.last, "generator": generator, "dtype": torch.float32}
+    options = recipe.network | {"generator": generator, "dtype": torch.float32}
     steps = list(real_nvp(dim, recipe.couplings, recipe.hidden, **options).bijector.steps)
     for place in range(2 * ((len(steps) - 1) // 2), 0, -2):
         steps.insert(place, Permutation(torch.randperm(dim, generator=generator)))

@@ -114,7 +114,7 @@ def _couplings(dim: int, couplings: int, hidden: Sequence[int], additive: bool, 
 def real_nvp(dim: int, couplings: int = 8, hidden: Sequence[int] = (64, 64), **options) -> Flow:
     """Real NVP (Eq. 43, arXiv:1605.08803): affine couplings on alternating halves, then a diagonal layer.
 
-    options: activation, last, generator, dtype of `Coupling`.
+    options: activation, first, last, generator, dtype of `Coupling`.
     """
     scale = Scale(dim, dtype=options.get("dtype", torch.float64))
     return Flow(Chain([*_couplings(dim, couplings, hidden, False, **options), scale]))

@@ -15,7 +15,8 @@ class Perceptron(nn.Module):
     """h_l = a(W_l h_{l-1} + b_l), the last layer linear; x: (batch, sizes[0]) -> (batch, sizes[-1]).
 
     All weights live in the one vector `theta`, layer after layer, W before b: an optimiser then walks over one tensor
-    instead of six.  `last` scales the initial weights of the last layer (0 gives the zero function).
+    instead of six.  `first` and `last` scale the initial weights of those layers: a large first makes sharp features, a
+    last of 0 the zero function.
     """
 
     def __init__(
@@ -23,6 +24,7 @@ class Perceptron(nn.Module):
         sizes: Sequence[int],
         *,
         activation: str = "relu",
+        first: float = 1.0,
         last: float = 1.0,
         generator: torch.Generator | None = None,
         dtype: torch.dtype = torch.float64,
@@ -35,6 +37,7 @@ class Perceptron(nn.Module):
         self.sizes, self.activation = tuple(int(size) for size in sizes), activation
         self.counts = [n for a, b in zip(self.sizes, self.sizes[1:], strict=False) for n in (a * b, b)]
         width = [a**-0.5 for a in self.sizes[:-1] for _ in range(2)]
+        width[:2] = [first * w for w in width[:2]]
         width[-2:] = [last * w for w in width[-2:]]
         parts = [
             w * (2 * torch.rand(n, generator=generator, dtype=dtype) - 1)
