@@ -31,10 +31,11 @@ run: set-up  ## CHAPTER=01 PROFILE=class DEVICE=auto: its solution, executed int
 paper: PROFILE = paper
 paper: run  ## CHAPTER=01 DEVICE=cuda: the same in the profile that reproduces the published number
 
-release: set-up  ## notebooks/ from solutions/
+release: set-up  ## notebooks/ from solutions/; what somebody had worked in is kept in build/kept
 	@$(BIN)/python -m grading.release $(CHAPTER)
 
-grade: release  ## all that lies in downloaded/ to grades.csv, report.html and feedback/; CHAPTER=01_computation_graph narrows it
+grade: set-up  ## all that lies in downloaded/ to grades.csv, report.html and feedback/; CHAPTER=01_computation_graph narrows it
+	@$(BIN)/python -m grading.release --missing $(CHAPTER)
 	@$(BIN)/python -m grading collect && $(BIN)/python -m grading run $(CHAPTER) && $(BIN)/python -m grading report $(CHAPTER)
 	@for chapter in $(or $(CHAPTER),$$(ls -d submitted/*/*/ | xargs -n 1 basename | sort -u)); do $(BIN)/nbgrader generate_feedback --force $$chapter; done
 	@$(BIN)/nbgrader export

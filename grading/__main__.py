@@ -91,9 +91,8 @@ def collect(options: argparse.Namespace) -> int:
     if missing := [str(source) for source in sources if not source.exists()]:
         raise CourseError(f"there is no {', '.join(missing)}")
     done = gather(course, sources, options.chapter)
-    for name, reason in done.refused.items():
-        print(f"refused {name!r}: {reason}")
-    print(f"{len(done.taken)} collected, {len(done.older)} older than what is there, {len(done.refused)} refused")
+    for sentence in done.sentences():
+        print(sentence)
     return 0
 
 
@@ -114,6 +113,8 @@ def run(options: argparse.Namespace) -> int:
     tally = runner.run(course, chapters, compute, walls=not options.no_sandbox)
     for work, reason in tally.refused.items():
         print(f"no grade for {work}: {reason}")
+    for work, reason in tally.unreadable.items():
+        print(f"no points for {work}: {reason}")
     print(tally)
     return 0
 

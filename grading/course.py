@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import copy
 import functools
 import hashlib
 import json
@@ -11,6 +12,7 @@ import os
 import re
 import shutil
 import sys
+import tempfile
 import warnings
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -131,15 +133,17 @@ class Course:
     # -------------------------------------------------------------------------------------------- the gradebook
 
     def prepare(self, chapter: str) -> None:
-        """Make the chapter known to the gradebook, which nbgrader does while it releases."""
+        """Make the chapter known to the gradebook, which nbgrader does while it releases: into a folder thrown away."""
         with self.open() as book:
             known = {assignment.name for assignment in book.assignments}
         if chapter not in known:
-            config = Config(self.config)
+            config = copy.deepcopy(self.config)
             config.CourseDirectory.assignment_id = chapter
-            made = GenerateAssignment(coursedir=CourseDirectory(config=config), config=config, force=True)
-            made.log.setLevel(logging.CRITICAL)
-            made.start()
+            with tempfile.TemporaryDirectory() as scratch:
+                config.CourseDirectory.release_directory = scratch
+                made = GenerateAssignment(coursedir=CourseDirectory(config=config), config=config, force=True)
+                made.log.setLevel(logging.CRITICAL)
+                made.start()
 
     def zero(self, work: Work) -> None:
         """No points for a submission that is no notebook, whatever an earlier one had earned."""

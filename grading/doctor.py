@@ -13,11 +13,12 @@ from collections.abc import Iterator
 from grading import sandbox
 from grading.run import cores
 
+MARKS = {True: "ok", False: "no", None: "note"}
 ROOM = 3 << 30  # bytes of memory per worker: two boxes and what a session may add
 
 
-def lines() -> Iterator[tuple[bool, str]]:
-    """(whether it is well, one sentence) for everything that matters."""
+def lines() -> Iterator[tuple[bool | None, str]]:
+    """(whether it is well, None where it does no harm, and one sentence) for everything that matters."""
     yield sys.platform.startswith("linux"), f"system: {platform.system()} {platform.release()}"
     bwrap = shutil.which("bwrap")
     version = subprocess.run([bwrap, "--version"], capture_output=True, text=True, check=False).stdout if bwrap else ""
@@ -34,10 +35,10 @@ def lines() -> Iterator[tuple[bool, str]]:
     yield dask, f"dask.distributed: {'there' if dask else 'missing, so grading runs on one core'}"
 
 
-def _rights() -> Iterator[tuple[bool, str]]:
+def _rights() -> Iterator[tuple[bool | None, str]]:
     root = hasattr(os, "getuid") and os.getuid() == 0
     yield (
-        not root,
+        None if root else True,
         f"user: {'root; a normal user would do, and is safer' if root else 'a normal user, as it should be'}",
     )
     release = tuple(int(part) for part in platform.release().split("-")[0].split(".")[:2] if part.isdigit())
@@ -49,7 +50,7 @@ def _rights() -> Iterator[tuple[bool, str]]:
 def report() -> bool:
     """Print all lines; True if strangers' submissions can be graded here."""
     for well, line in lines():
-        print(f"{'ok' if well else 'no'}  {line}")
+        print(f"{MARKS[well]:4}  {line}")
     reason = sandbox.walls_missing()
     if reason:
         print("Submissions of strangers cannot be graded safely here: see docs/grading.md.")

@@ -3,15 +3,21 @@
 python -m grading.release                       all chapters
 python -m grading.release 01_computation_graph  one chapter
 python -m grading.release --outputs             first run the solutions and renew the outputs of marked cells
+python -m grading.release --missing             only chapters whose notebook is not there
+
+A notebook that somebody has worked in is first copied to build/kept/.
 """
 
 from __future__ import annotations
 
 import argparse
+import datetime
 import os
 import re
+import shutil
 import subprocess
 import sys
+import tempfile
 import tomllib
 from pathlib import Path
 
@@ -20,6 +26,7 @@ from nbclient import NotebookClient
 from nbconvert.exporters.exporter import ResourcesDict
 from nbformat import NotebookNode
 from nbgrader.preprocessors import NbGraderPreprocessor
+from nbgrader.utils import compute_checksum
 
 ROOT = Path(__file__).resolve().parent.parent
 MARK = "# NBVAL_CHECK_OUTPUT"  # nbval compares the output of a cell that holds this line
@@ -89,22 +96,67 @@ def renew_outputs(nb: NotebookNode, folder: Path) -> NotebookNode:
     return nb
 
 
-def release(chapter: str, outputs: bool = False) -> None:
-    """Tidy the solution of `chapter` in place and generate its release with nbgrader."""
-    source = notebook_path("solutions", chapter)
+def release(chapter: str, outputs: bool = False, root: Path = ROOT) -> list[Path]:
+    """Tidy the solution of `chapter` in place and generate its release with nbgrader; the copies of work made first."""
+    source = notebook_path("solutions", chapter, root)
     nb = nbformat.read(source, as_version=4)
     if outputs:
         renew_outputs(nb, source.parent)
     nbformat.write(tidy(nb), source)
-    generate(chapter)
+    return generate(chapter, root)
 
 
-def generate(chapter: str, *options: str) -> None:
-    """Run nbgrader generate_assignment on `chapter`; extra options go to nbgrader."""
-    command = [sys.executable, "-m", "nbgrader", "generate_assignment", chapter, "--create", "--force", *options]
-    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
-    if done.returncode:
-        raise SystemExit(f"nbgrader could not release {chapter}:\n{done.stderr.strip()}")
+def generate(chapter: str, root: Path = ROOT) -> list[Path]:
+    """Run nbgrader generate_assignment on `chapter`; the copies of the work that it would have overwritten."""
+    place = notebook_path("notebooks", chapter, root)
+    command = [sys.executable, "-m", "nbgrader", "generate_assignment", chapter, "--create", "--force"]
+    with tempfile.TemporaryDirectory() as scratch:
+        command.append(f"--CourseDirectory.release_directory={scratch}")
+        done = subprocess.run(command, cwd=root, capture_output=True, text=True, check=False)
+        if done.returncode:
+            raise SystemExit(f"nbgrader could not release {chapter}:\n{done.stderr.strip()}")
+        made = Path(scratch, chapter, place.name)
+        kept = keep(place, made, root)
+        place.parent.mkdir(parents=True, exist_ok=True)
+        shutil.copyfile(made, place)
+    return kept
+
+
+def keep(place: Path, made: Path, root: Path = ROOT) -> list[Path]:
+    """Copies, in build/kept/CHAPTER/TIME, of what would be lost if the notebook at `place` became `made`.
+
+    Other notebooks beside `place` are moved there: graders take any notebook in that folder for the release.
+    """
+    folder = root / "build" / "kept" / place.parent.name / f"{datetime.datetime.now():%Y-%m-%d-%H-%M-%S}"
+    strays = sorted(path for path in place.parent.glob("*.ipynb") if path.name != place.name)
+    changed = place.exists() and place.read_bytes() != made.read_bytes() and worked(place, made)
+    if strays or changed:
+        folder.mkdir(parents=True, exist_ok=True)
+    if changed:
+        shutil.copy2(place, folder)
+    for path in strays:
+        shutil.move(path, folder / path.name)
+    return [folder / path.name for path in ([place] if changed else []) + strays]
+
+
+def worked(path: Path, made: Path) -> bool:
+    """Whether somebody has worked in the release at `path`: ran a cell, changed a graded or locked one, or added one.
+
+    What was released says so itself, by nbgrader's checksums; cells without one are known by the ids in `made`.
+    """
+    ids = {cell.id for cell in nbformat.read(made, as_version=4).cells}
+    try:
+        return any(_touched(cell, ids) for cell in nbformat.read(path, as_version=4).cells)
+    except Exception:  # noqa: BLE001 - whatever cannot be read as a release is somebody's
+        return True
+
+
+def _touched(cell: NotebookNode, ids: set[str]) -> bool:
+    if cell.get("outputs") or cell.get("execution_count"):
+        return True
+    if "nbgrader" in cell.metadata:
+        return cell.metadata.nbgrader.get("checksum") != compute_checksum(cell)
+    return bool(cell.source.strip()) and cell.get("id") not in ids
 
 
 def main(arguments: list[str] | None = None) -> None:
@@ -112,13 +164,21 @@ def main(arguments: list[str] | None = None) -> None:
     parser = argparse.ArgumentParser(prog="python -m grading.release", description="Release the course's notebooks.")
     parser.add_argument("chapters", nargs="*", metavar="CHAPTER", help="such as 01_computation_graph (default: all)")
     parser.add_argument("--outputs", action="store_true", help="renew the outputs of marked cells first")
+    parser.add_argument("--missing", action="store_true", help="only chapters whose notebook is not there")
     options = parser.parse_args(arguments)
     unknown = set(options.chapters) - set(chapters())
     if unknown:
         parser.error(f"no chapter {', '.join(sorted(unknown))}; there are {', '.join(chapters())}")
-    for chapter in options.chapters or chapters():
-        release(chapter, options.outputs)
-        print(f"released {notebook_path('notebooks', chapter).relative_to(ROOT)}")
+    places = {chapter: notebook_path("notebooks", chapter) for chapter in options.chapters or chapters()}
+    wanted = [chapter for chapter, place in places.items() if not (options.missing and place.exists())]
+    for chapter in wanted:
+        kept = release(chapter, options.outputs)
+        print(f"released {os.path.relpath(places[chapter], ROOT)}{', which was missing' if options.missing else ''}")
+        if kept:
+            names = " and ".join(path.name for path in kept)
+            print(f"kept {names}, as somebody had left it there, in {os.path.relpath(kept[0].parent, ROOT)}")
+    if options.missing:
+        return
     readme = ROOT / "README.md"
     readme.write_text(stamp_badges(readme.read_text(encoding="utf-8")), encoding="utf-8")
 

@@ -28,13 +28,15 @@ AHEAD = 3  # tasks per worker that may wait, so that memory does not grow with t
 class Tally:
     """What a run came to."""
 
-    graded: list[Work] = field(default_factory=list)
+    graded: list[Work] = field(default_factory=list)  # all that were entered
+    unreadable: dict[Work, str] = field(default_factory=dict)  # those of them that were no notebook, and why
     before: list[Work] = field(default_factory=list)  # graded by an earlier run
     elsewhere: list[Work] = field(default_factory=list)  # claimed by another grader
     refused: dict[Work, str] = field(default_factory=dict)
 
     def __str__(self) -> str:
-        parts = [f"{len(self.graded)} graded"]
+        parts = [f"{len(self.graded) - len(self.unreadable)} graded"]
+        parts += [f"{len(self.unreadable)} unreadable"] if self.unreadable else []
         parts += [f"{len(self.before)} already graded"] if self.before else []
         parts += [f"{len(self.elsewhere)} with another grader"] if self.elsewhere else []
         parts += [f"{len(self.refused)} without a grade"] if self.refused else []
@@ -51,14 +53,18 @@ def run(course: Course, chapters: list[str], compute: Compute, *, walls: bool = 
             for work in todo
             if not _enter_kept(course, work, tally)
         )
-        with tqdm(total=len(todo), desc="grading", unit="notebook") as bar:
+        before = len(tally.refused)
+        with tqdm(total=len(todo), desc="warming the sandboxes" if todo else "grading", unit="notebook") as bar:
             for work, verdicts in compute(jobs):
+                bar.set_description("grading", refresh=False)
                 if isinstance(verdicts, str):
                     tally.refused[work] = verdicts
                 else:
                     _enter(course, work, [Verdict(**verdict) for verdict in verdicts], tally)
                 bar.set_postfix_str(str(work), refresh=False)
-                bar.update(len(tally.graded) + len(tally.refused) - bar.n)
+                bar.update(len(tally.graded) + len(tally.refused) - before - bar.n)
+            bar.set_description("grading", refresh=False)
+            bar.update(len(tally.graded) + len(tally.refused) - before - bar.n)
     return tally
 
 
@@ -101,6 +107,8 @@ def _enter(course: Course, work: Work, verdicts: list[Verdict], tally: Tally) ->
         return
     course.forget(work)
     tally.graded.append(work)
+    if reason := course.record(work).get("reason"):
+        tally.unreadable[work] = reason
 
 
 # ------------------------------------------------------------------------------------------------ where it runs

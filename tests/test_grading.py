@@ -19,7 +19,7 @@ import tarfile
 import tempfile
 import time
 import zipfile
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import nbformat
@@ -28,7 +28,7 @@ from nbconvert.filters import markdown2html_mistune
 from nbformat.v4 import new_code_cell, new_markdown_cell, new_output
 
 import grading
-from grading import clean, doctor, masks, report, run, sandbox, work
+from grading import clean, doctor, masks, release, report, run, sandbox, work
 from grading.__main__ import main
 from grading.collect import collect
 from grading.course import Course
@@ -87,6 +87,21 @@ def test_what_is_graded_is_not_graded_again_and_a_resubmission_replaces(course: 
     assert squares(course) == {"ada": 0.5, "bob": 1.0}
 
 
+def test_a_run_says_what_it_waits_for_and_what_was_unreadable(course: Course, capsys: pytest.CaptureFixture) -> None:
+    toy.hand_in(course.root, "ada", deserving(2))
+    toy.hand_in(course.root, "bob", b"{")
+    missing = Verdict("square_check", 2.0), Verdict("total_check", 3.0)
+    tally = run.run(
+        course, [CHAPTER], lambda jobs: ((one, [verdict.plain() for verdict in missing]) for one, _ in jobs)
+    )
+    assert str(tally) == "1 graded, 1 unreadable"
+    assert {one.student: reason for one, reason in tally.unreadable.items()}["bob"].startswith("toy.ipynb cannot be")
+    bar = capsys.readouterr().err
+    assert 0 <= bar.index("warming the sandboxes:   0%") < bar.index("grading: 100%")
+    run.run(course, [CHAPTER], stub)
+    assert "warming" not in capsys.readouterr().err
+
+
 @pytest.mark.parametrize("broken", ["not_json", "missing", "link", "pipe", "bad_time", "folder"])
 def test_a_broken_resubmission_keeps_no_stale_score_and_costs_only_itself(course: Course, broken: str) -> None:
     path = toy.hand_in(course.root, "ada", deserving(2))
@@ -103,6 +118,7 @@ def test_a_broken_resubmission_keeps_no_stale_score_and_costs_only_itself(course
     }[broken]()
     tally = run.run(course, [CHAPTER], run.here)
     assert squares(course) == {"ada": 0.0, "bob": 2.0}
+    assert str(tally).startswith("0 graded, ")
     line = next(line for line in report.lines(course, [CHAPTER]) if line.work.student == "ada")
     assert line.reason
     assert len(tally.graded) + len(tally.refused) == 1
@@ -535,6 +551,7 @@ def test_archives_give_their_notebooks_and_nothing_else(course: Course, tmp_path
     done = collect(course, [source])
     assert sorted(path.name for path in (course.root / "submitted").iterdir()) == ["ada", "bob", "gina"]
     assert len(done.refused) >= 10
+    assert done.ignored == ["downloaded/class.zip/carl/notes.txt", "downloaded/more.tar.gz/harmless.txt"]
     assert not list(tmp_path.rglob("evil*"))
 
 
@@ -546,6 +563,204 @@ def test_the_latest_submission_stays(course: Course, tmp_path: Path) -> None:
     assert done.older == ["ada, 07_toy"]
     run.run(course, [CHAPTER], stub)
     assert squares(course) == {"ada": 2.0}
+
+
+def downloaded(course: Course, **files: float | str) -> Path:
+    """The course's downloaded/ with these files: notebooks worth so many points for `square`, or any text."""
+    for name, content in files.items():
+        path = course.root / "downloaded" / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(content if isinstance(content, str) else nbformat.writes(deserving(content)))
+    return course.root / "downloaded"
+
+
+def collected(course: Course) -> dict[str, str]:
+    """What each student deserves for `square`, by what lies in submitted/."""
+    paths = (course.root / "submitted").glob(f"*/{CHAPTER}/toy.ipynb")
+    sources = {path.parts[-3]: toy.find(nbformat.read(path, as_version=4), "square").source for path in paths}
+    return {student: source.partition("#")[2] for student, source in sources.items()}
+
+
+STAMPED = "{}_2026-11-21-10-00-00_toy.ipynb"
+
+
+@pytest.mark.parametrize("student", ["max_muster", "max_power", "a__b", "x_2", "ada@uni.edu"])
+def test_a_name_is_all_that_stands_before_the_time(course: Course, student: str) -> None:
+    source = downloaded(course, **{STAMPED.format(student): 1.0, STAMPED.format("max"): 2.0})
+    assert collect(course, [source]).refused == {}
+    assert collected(course) == {student: "1.0", "max": "2.0"}
+    pattern = course.config.FileNameCollectorPlugin.named_regexp
+    named = re.match(pattern, f"/course/downloaded/{CHAPTER}/extracted/class/{STAMPED.format(student)}")
+    assert (named["student_id"], named["timestamp"]) == (student, "2026-11-21-10-00-00")
+
+
+@pytest.mark.parametrize("name", ["toy.ipynb", "07_toy/toy.ipynb", "07_toy/archive/toy.ipynb"])
+def test_the_folder_of_downloads_is_no_student(course: Course, name: str) -> None:
+    done = collect(course, [downloaded(course, **{name: 1.0})])
+    assert "tells no student" in done.refused[f"downloaded/{name}"]
+    assert collected(course) == {}
+
+
+@pytest.mark.parametrize(
+    ("folder", "student"),
+    [
+        ("Ann Lee_12345_assignsubmission_file_", "Ann.Lee"),
+        ("Ann Lee_12345_assignsubmission_file", "Ann.Lee"),
+        ("Zoë  O'Neil-Süß_7_assignsubmission_file_", "Zoe.ONeil-Suu00df"),
+        ("李 伟_8_assignsubmission_file_", "u674e.u4f1f"),
+        ("=cmd|' calc'!A0_9_assignsubmission_file_", "cmd.calcA0"),
+        ("-1+1_9_assignsubmission_file_", "1+1"),
+        ("!!!_9_assignsubmission_file_", None),
+    ],
+)
+def test_moodles_folders_name_their_students_harmlessly(course: Course, folder: str, student: str | None) -> None:
+    """As folders, as the beginning of a file's name, and around a student's own archive that claims somebody else."""
+    nb = nbformat.writes(deserving(1))
+    inner = course.root / "inner.zip"
+    with zipfile.ZipFile(inner, "w") as packed:
+        packed.writestr("bob/07_toy/.ipynb_checkpoints/toy-checkpoint.ipynb", "{}")
+        packed.writestr(f"bob/07_toy/{STAMPED.format('bob')}", nb)
+    source = downloaded(course, **{f"{folder}/toy.ipynb": nb, f"{folder.rstrip('_')}_toy.ipynb": nb})
+    with zipfile.ZipFile(source / "class.zip", "w") as packed:
+        packed.write(inner, f"{folder}/mine.zip")
+    done = collect(course, [source])
+    assert collected(course) == ({student: "1"} if student else {})
+    assert len(done.refused) == (0 if student else 3)
+    mark = course.root / "submitted" / str(student) / CHAPTER / "timestamp.txt"
+    assert not student or not mark.read_text().startswith("2026-11-21 10:00:00"), "a time of the student's own writing"
+
+
+def test_two_persons_of_one_name_are_told_apart_by_a_person(course: Course) -> None:
+    files = {f"Ann Lee_{number}_assignsubmission_file_/toy.ipynb": 1.0 for number in (1, 2)}
+    done = collect(course, [downloaded(course, **files)])
+    assert "is called Ann.Lee, too: rename one" in done.refused["downloaded/Ann Lee_2_assignsubmission_file_/toy.ipynb"]
+
+
+def test_of_two_files_that_no_time_orders_the_second_is_refused(course: Course) -> None:
+    files = {"ada/one_toy.ipynb": 1.0, "ada/two_toy.ipynb": 2.0, "bob/one_toy.ipynb": 1.0, "bob/same_toy.ipynb": 1.0}
+    source = downloaded(course, **files, **{"eve_2026-11-21-10-00-00_toy.ipynb": 1.0, "eve/toy.ipynb": 2.0})
+    for first in (True, False):
+        done = collect(course, [source])
+        assert list(done.refused) == ["downloaded/ada/two_toy.ipynb", "downloaded/eve_2026-11-21-10-00-00_toy.ipynb"]
+        assert "'downloaded/ada/one_toy.ipynb' came first" in done.refused["downloaded/ada/two_toy.ipynb"]
+        assert collected(course) == {"ada": "1.0", "bob": "1.0", "eve": "2.0"}
+        assert (len(done.taken), len(done.before)) == ((3, 0) if first else (0, 3))
+
+
+def test_a_broken_archive_within_another_costs_only_itself(course: Course) -> None:
+    with zipfile.ZipFile(downloaded(course, **{"a.txt": ""}) / "class.zip", "w") as packed:
+        packed.writestr("ada/mine.zip", b"PK\3\4 nonsense")
+        packed.writestr("bob/toy.ipynb", nbformat.writes(deserving(1)))
+    done = collect(course, [course.root / "downloaded"])
+    assert (list(done.refused), done.taken) == (["downloaded/class.zip/ada/mine.zip"], [f"bob, {CHAPTER}"])
+
+
+def test_a_collection_says_what_is_new_and_what_it_passed_over(course: Course, capsys: pytest.CaptureFixture) -> None:
+    late = "ada_2026-11-22-10-00-00_toy.ipynb"
+    downloaded(course, **{STAMPED.format("ada"): 1.0, late: 2.0, "bob/toy.ipynb": 1.0, "odd.ipynb": 1.0})
+    downloaded(course, **{f"note{k}.txt": "" for k in range(7)})
+    counts = []
+    for _ in range(2):
+        assert main(["--course", str(course.root), "collect"]) == 0
+        *said, last = capsys.readouterr().out.splitlines()
+        counts.append(last)
+    assert counts == [
+        "2 new, 0 as before, 1 older than what is there, 1 refused",
+        "0 new, 2 as before, 1 older than what is there, 1 refused",
+    ]
+    assert said[0].startswith("refused 'downloaded/odd.ipynb': its name tells no student")
+    assert said[1].startswith("ignored, as hidden or no notebook: 'downloaded/note0.txt', ")
+    assert said[1].endswith(" and 2 more")
+
+
+# ------------------------------------------------------------------------------------------------ releasing
+
+
+def place(course: Course) -> Path:
+    return course.root / "notebooks" / CHAPTER / "toy.ipynb"
+
+
+def changed(course: Course, change: Callable[[nbformat.NotebookNode], object]) -> bytes:
+    """Change the released notebook; what the file then holds."""
+    nb = nbformat.read(place(course), as_version=4)
+    change(nb)
+    nbformat.write(nb, place(course))
+    return place(course).read_bytes()
+
+
+def ran(nb: nbformat.NotebookNode) -> None:
+    toy.find(nb, "three").update(execution_count=1, outputs=[new_output("stream", text="3")])
+
+
+WORK = {
+    "an answer": lambda nb: toy.find(nb, "square").update(source=toy.SQUARE),
+    "words": lambda nb: toy.find(nb, "words").update(source="Because."),
+    "outputs": ran,
+    "a cell of one's own": lambda nb: nb.cells.append(new_code_cell("my = 1")),
+}
+
+
+@pytest.fixture(scope="module")
+def released(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A course whose release nbgrader made, checksums included."""
+    root = toy.course(tmp_path_factory.mktemp("released"))
+    assert release.release(CHAPTER, root=root) != [], "toy's release was written by hand, without checksums"
+    assert release.release(CHAPTER, root=root) == []
+    return root
+
+
+@pytest.mark.parametrize("work", WORK)
+def test_a_release_keeps_what_somebody_worked_in(released: Path, tmp_path: Path, work: str) -> None:
+    course = Course(shutil.copytree(released, tmp_path / "course", ignore=shutil.ignore_patterns("build")))
+    fresh = place(course).read_bytes()
+    mine = changed(course, WORK[work])
+    (kept,) = release.keep(place(course), place(Course(released)), course.root)
+    assert kept.parent.parent == course.root / "build" / "kept" / CHAPTER
+    assert kept.read_bytes() == mine
+    assert place(Course(released)).read_bytes() == fresh
+
+
+def test_a_release_that_nobody_worked_in_is_replaced_without_a_copy(released: Path, tmp_path: Path) -> None:
+    course = Course(shutil.copytree(released, tmp_path / "course", ignore=shutil.ignore_patterns("build")))
+    fresh = place(course).read_bytes()
+    changed(course, lambda nb: nb.metadata.update(language_info={"name": "python", "version": "3.11"}))
+    copy = place(course).with_name("toy-Copy1.ipynb")
+    copy.write_text("{}")
+    source = release.notebook_path("solutions", CHAPTER, course.root)
+    nb = nbformat.read(source, as_version=4)
+    toy.find(nb, "square_check").source += "  # a new edition"
+    nbformat.write(nb, source)
+    (kept,) = release.release(CHAPTER, root=course.root)
+    assert (kept.name, kept.read_text(), copy.exists()) == (copy.name, "{}", False)
+    assert b"a new edition" in place(course).read_bytes() != fresh
+
+
+def test_only_what_is_missing_is_released_before_grading(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture
+) -> None:
+    monkeypatch.setattr(release, "notebook_path", lambda folder, chapter: tmp_path / chapter)
+    monkeypatch.setattr(release, "release", lambda chapter, outputs: [tmp_path / "kept" / "toy.ipynb"])
+    monkeypatch.setattr(release.Path, "write_text", None)  # the README is not touched
+    first, *others = chapters()
+    for chapter in others:
+        (tmp_path / chapter).touch()
+    release.main(["--missing"])
+    released, kept = capsys.readouterr().out.splitlines()
+    assert released.endswith(f"{first}, which was missing")
+    assert re.fullmatch(r"kept toy\.ipynb, .* in .*kept", kept)
+    (tmp_path / first).touch()
+    release.main(["--missing"])
+    assert capsys.readouterr().out == ""
+
+
+def test_a_gradebook_that_does_not_know_a_chapter_leaves_its_release_alone(course: Course) -> None:
+    Path(course.root, "gradebook.db").unlink()
+    mine = changed(course, WORK["an answer"])
+    run.run(Course(course.root), [CHAPTER], stub)
+    assert place(course).read_bytes() == mine
+    assert course.scores(CHAPTER) == {}
+    with course.open() as book:
+        assert [assignment.name for assignment in book.assignments] == [CHAPTER]
 
 
 # ------------------------------------------------------------------------------------------------ what a person reads
@@ -580,6 +795,15 @@ def test_without_bubblewrap_grading_refuses_and_the_doctor_says_why(
         assert "cannot be graded safely" in capsys.readouterr().out
     finally:
         sandbox.walls_missing.cache_clear()
+
+
+@pytest.mark.parametrize(("user", "mark"), [(0, "note"), (1000, "ok")])
+def test_the_doctor_takes_no_offence_at_root(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture, user: int, mark: str
+) -> None:
+    monkeypatch.setattr(doctor.os, "getuid", lambda: user)
+    doctor.report()
+    assert re.search(rf"^{mark} +user: ", capsys.readouterr().out, re.MULTILINE)
 
 
 def test_without_sandbox_by_explicit_wish_checks_still_judge(tmp_path: Path) -> None:

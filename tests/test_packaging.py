@@ -268,6 +268,17 @@ def test_an_environment_of_somebody_else_is_never_removed(miniature):
     assert (miniature / ".venv/thesis.tex").exists()
 
 
+def test_make_grade_never_writes_a_release_that_is_there():
+    done = run("make", "-n", "grade", "PYTHON=true", "CHAPTER=01_computation_graph", cwd=ROOT, env=quiet_environment())
+    releases = [line for line in done.stdout.splitlines() if "grading.release" in line]
+    assert [line.split("-m ")[1] for line in releases] == ["grading.release --missing 01_computation_graph"]
+
+
+@pytest.mark.parametrize("name", ["grades.csv", "grades-moodle.csv", "build/kept/01/toy.ipynb", "gradebook.db"])
+def test_marks_and_work_stay_out_of_git(name):
+    assert run("git", "check-ignore", name, cwd=ROOT).returncode == 0
+
+
 def test_make_lab_serves_the_released_notebook_with_nbgrader(tmp_path):
     with socket() as probe:
         probe.bind(("127.0.0.1", 0))
