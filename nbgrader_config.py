@@ -4,8 +4,10 @@ import os
 import sys
 from pathlib import Path
 
+from nbconvert.preprocessors import CSSHTMLHeaderPreprocessor
 from nbgrader import preprocessors as stock
 
+from grading import feedback
 from grading.plugins import Restore, SubmissionExporter, TrustedExecute
 from grading.release import StampAddress
 from grading.strict import StrictResults
@@ -38,10 +40,16 @@ c.GenerateAssignment.preprocessors = [
     stock.CheckCellMetadata,
 ]
 
-# submissions as alice_2026-11-21-10-00-00_computation_graph.ipynb, matched against the full path
-c.FileNameCollectorPlugin.named_regexp = r".*/(?P<student_id>[^/_]+)_(?P<timestamp>[0-9\-]+)_(?P<file_id>[^/]+)"
+# submissions as max_power_2026-11-21-10-00-00_computation_graph.ipynb, matched against the full path
+c.FileNameCollectorPlugin.named_regexp = (
+    r".*/(?P<student_id>[^/]+?)_(?P<timestamp>\d{4}(?:-\d\d){5})_(?P<file_id>[^/]+)"
+)
 
 # Student code runs in a sandbox, checks beside it; every field but the student's own comes from the release.
 c.Autograde.exporter_class = SubmissionExporter
 c.Autograde.sanitize_preprocessors = [Restore]
 c.Autograde.autograde_preprocessors = [TrustedExecute, StrictResults, stock.SaveAutoGrades, stock.AssignLatePenalties]
+
+# A question that nobody has graded yet says so on the student's page, instead of 0.
+c.GenerateFeedback.preprocessors = [feedback.Grades, CSSHTMLHeaderPreprocessor]
+c.HTMLExporter.filters = feedback.FILTERS

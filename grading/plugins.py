@@ -17,7 +17,7 @@ from nbgrader.preprocessors import NbGraderPreprocessor
 from nbgrader.utils import compute_checksum
 from traitlets import Bool
 
-from grading import cells, clean, submissions, work
+from grading import cells, clean, feedback, submissions, work
 from grading.evaluate import Verdict
 
 known: dict[str, list[Verdict]] = {}  # verdicts that other processes found, by digest
@@ -33,7 +33,7 @@ class SubmissionExporter(NotebookExporter):
         path = Path(filename)
         submitted = self.parent._sanitizing
         try:
-            nb = submissions.read(path) if submitted else _ours(path)
+            nb = work.read(submissions.read_bytes(path), path.name) if submitted else _ours(path)
         except submissions.Unreadable as error:
             nb = work.unreadable(str(error))
         resources = self._init_resources(resources)
@@ -75,23 +75,23 @@ class TrustedExecute(NbGraderPreprocessor):
         if verdicts is None:
             release = released(self.parent.parent.coursedir, names["assignment"], names["notebook"])
             verdicts = work.judged(release, nb, self.sandbox)
-        by_name = {verdict.name: verdict for verdict in verdicts}
+        for verdict in verdicts:
+            verdict.reason = record["reason"] or verdict.reason
+        by_name, above = {verdict.name: verdict for verdict in verdicts}, set()
         for cell in nb.cells:
             if cells.role(cell) == "check" and cell.cell_type == "code":
-                show(cell, by_name.get(cells.grade_id(cell)))
+                name = cells.grade_id(cell) or ""
+                show(cell, by_name.get(name) or Verdict(name, 0.0, reason="this check was not run"), record, above)
         record["verdicts"] = [verdict.plain() for verdict in verdicts]
         return nb, resources
 
 
-def show(cell: NotebookNode, verdict: Verdict | None) -> None:
-    """Put a verdict into its check cell: the laws with their messages, then the points."""
-    verdict = verdict or Verdict(cells.grade_id(cell) or "", 0.0, reason="this check was not run")
-    lines = [verdict.text.rstrip(), verdict.reason and f"{verdict.reason[:1].upper()}{verdict.reason[1:]}."]
-    if verdict.score < verdict.points:
-        lines += [f"The cell {note}" for note in verdict.notes[:5]]
-    said = clean.text("\n".join(line for line in lines if line))
+def show(cell: NotebookNode, verdict: Verdict, record: dict[str, Any], above: set[str]) -> None:
+    """Put a verdict into its check cell: what to read, then the points; `above` collects reasons given before."""
+    said = clean.text("\n".join(line for line in feedback.lines(verdict, record, above) if line))
     cell.outputs = [new_output("stream", name="stdout", text=said + "\n")]
     cell.outputs.append(new_output("execute_result", data={"text/plain": repr(verdict.score)}, execution_count=None))
+    above.add(verdict.reason)
 
 
 def place(course: CourseDirectory, folder: str, student: str, names: dict[str, str]) -> Path:

@@ -25,11 +25,7 @@ _starting = threading.Lock()
 def evaluate(release: bytes, submission: bytes, name: str, walls: bool, seed: int | None = None) -> list[dict]:
     """The verdicts on a submitted file, as plain values."""
     ours = nbformat.reads(release.decode(), as_version=4)
-    try:
-        nb = submissions.parse(submission, name)
-    except submissions.Unreadable as error:
-        nb = unreadable(str(error))
-    return [verdict.plain() for verdict in judged(ours, restored(ours, nb), walls, seed)]
+    return [verdict.plain() for verdict in judged(ours, restored(ours, read(submission, name)), walls, seed)]
 
 
 def grader(walls: bool = True) -> Grader:
@@ -47,6 +43,14 @@ def _grader(walls: bool) -> Grader:
     return made
 
 
+def read(data: bytes, name: str) -> NotebookNode:
+    """The notebook in `data`, the content of a file called `name`; of one that is none, an empty one that says why."""
+    try:
+        return submissions.parse(data, name)
+    except submissions.Unreadable as error:
+        return unreadable(str(error) if data.strip() else f"{name} cannot be read: the file is empty")
+
+
 def unreadable(reason: str) -> NotebookNode:
     """What stands in for a submission that is no notebook."""
     return from_dict({"cells": [], "metadata": {"grading": {"reason": reason}}, "nbformat": 4, "nbformat_minor": 5})
@@ -58,8 +62,35 @@ def restored(release: NotebookNode, nb: NotebookNode) -> NotebookNode:
     clean.notebook(done.nb, {cell.source for cell in release.cells})
     reason = nb.metadata.get("grading", {}).get("reason", "")
     notes = [] if reason else [clean.text(note, 300) for note in done.notes]
-    done.nb.metadata["grading"] = {"notes": notes, "reason": reason}
+    record = {"notes": notes, "reason": reason, "answers": answers(release), "own": own(release, done.nb)}
+    done.nb.metadata["grading"] = record | {"missing": [] if reason else missing(release, nb)}
     return done.nb
+
+
+def answers(release: NotebookNode) -> dict[str, list[str]]:
+    """By check, the names of the answer cells that it judges."""
+    places = [cell for cell in release.cells if cells.role(cell) == "answer"]
+    return {
+        task.name: [cells.grade_id(cell) for cell in places if cells.bound(cell.source) & set(task.functions)]
+        for task in cells.tasks(release)
+    }
+
+
+def own(release: NotebookNode, nb: NotebookNode) -> list[str]:
+    """The code cells of a restored notebook that the student wrote: answers, cells added, given cells changed."""
+    given = {"".join(cell.source.split()) for cell in release.cells if cells.role(cell) != "answer"}
+    return [
+        cells.grade_id(cell) or cell.id
+        for cell in nb.cells
+        if cell.cell_type == "code" and "".join(cell.source.split()) not in given
+    ]
+
+
+def missing(release: NotebookNode, nb: NotebookNode) -> list[str]:
+    """The release's cells for answers that a submission lacks."""
+    there = {cells.grade_id(cell) for cell in nb.cells}
+    names = [cells.grade_id(cell) for cell in release.cells if cells.role(cell) in ("answer", "manual")]
+    return [name for name in names if name not in there]
 
 
 def judged(release: NotebookNode, nb: NotebookNode, by: Grader | bool, seed: int | None = None) -> list[Verdict]:

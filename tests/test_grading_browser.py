@@ -14,7 +14,7 @@ from nbgrader.api import Gradebook
 from playwright.sync_api import Browser, Page
 
 from grading import report, run
-from grading.course import Course
+from grading.course import Course, Work
 from grading.evaluate import Verdict
 from grading.release import ROOT
 from tests import test_instructor
@@ -99,3 +99,19 @@ def test_formgraders_button_grades_in_the_box(page: Page, tmp_path: Path) -> Non
         log = page.content()
     assert "Execute" not in log.replace("TrustedExecute", ""), "nbgrader's own way to run a notebook was taken"
     assert sum(score or 0 for score in course.scores(chapter)["carl"].values()) == points
+
+
+def test_the_report_is_never_wider_than_its_window(page: Page, tmp_path: Path) -> None:
+    columns = {f"an_exercise_with_a_long_name_{k}_check": 2.0 for k in range(20)}
+    law = {"title": "a law", "points": 2.0, "earned": 0.0, "message": "no" * 400, "defect": True}
+    verdicts = [Verdict(name, 2.0, laws=[law], caught=["x" * 400]).plain() for name in columns]
+    work = Work("s" * 60, toy.CHAPTER, toy.WORD, tmp_path)
+    chapters = [report.Chapter(f"0{k}_chapter", columns, [report.Line(work, verdicts, [], "")]) for k in range(9)]
+    (tmp_path / "report.html").write_text(report._page(chapters))
+    page.set_viewport_size({"width": 700, "height": 900})
+    page.goto((tmp_path / "report.html").as_uri())
+    assert page.evaluate("document.documentElement.scrollWidth") <= 700
+    boxes = page.locator(".wide").evaluate_all("boxes => boxes.map(box => box.scrollWidth - box.clientWidth)")
+    assert max(boxes) > 0, "nothing was too wide, so nothing was tested"
+    page.get_by_role("link", name="07_chapter").click()
+    assert page.url.endswith("#07_chapter")
