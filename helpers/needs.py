@@ -6,9 +6,11 @@ import re
 import sys
 from importlib import metadata
 from importlib.util import find_spec
+from pathlib import Path
 
 PYTHON = (3, 11)
 PACKAGES = {"numpy": (2, 0), "torch": (2, 4), "scipy": (1, 13), "matplotlib": (3, 9), "tqdm": (4, 66)}
+KERNEL = "Python 3 (ipykernel)"  # as JupyterLab's list shows that of its own environment
 
 
 class SetUpError(RuntimeError):
@@ -21,7 +23,7 @@ class SetUpError(RuntimeError):
 def check() -> None:
     """Raise SetUpError if this Python, or a package that every chapter needs, is missing or too old; imports none."""
     kernel = f"This kernel, {sys.executable}, "
-    elsewhere = "or choose the course's Python under Kernel, Change Kernel."
+    elsewhere = f"or choose {KERNEL} under Kernel, Change Kernel, in the JupyterLab of {_way_in()}."
     if sys.version_info < PYTHON:
         raise SetUpError(f"{kernel}is Python {sys.version.split()[0]}; the course needs 3.11: install it, {elsewhere}")
     for name, oldest in PACKAGES.items():
@@ -31,6 +33,12 @@ def check() -> None:
             wish = f'"{name}>={".".join(map(str, oldest))}"'
             cure = f"run %pip install --upgrade {wish} in a cell and restart the kernel, {elsewhere}"
             raise SetUpError(f"{kernel}{has}; the course needs {wish}: {cure}")
+
+
+def _way_in() -> str:
+    """What starts the course's JupyterLab: the page START.md in a folder that was handed out, else `make lab`."""
+    here = Path.cwd()
+    return "START.md" if any((folder / "START.md").is_file() for folder in (here, *here.parents[:2])) else "`make lab`"
 
 
 def _version(name: str) -> str | None:

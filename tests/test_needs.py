@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import re
 import tomllib
 from pathlib import Path
 
 import nbformat
 import pytest
+from ipykernel.kernelspec import get_kernel_dict
 from packaging.requirements import Requirement
 
 from grading.release import ROOT
@@ -68,7 +70,24 @@ def test_old_and_missing_packages(
     monkeypatch.setattr(needs, "_version", lambda name: installed.get(name, real(name)))
     with pytest.raises(needs.SetUpError, match=heard) as found:
         needs.check()
-    assert str(found.value).endswith("under Kernel, Change Kernel.")
+    wish = "choose Python 3 (ipykernel) under Kernel, Change Kernel, in the JupyterLab of `make lab`."
+    assert str(found.value).endswith(wish)
+
+
+def test_the_kernel_has_the_name_that_jupyterlab_shows() -> None:
+    assert get_kernel_dict()["display_name"] == needs.KERNEL
+
+
+def test_the_page_that_was_handed_out_is_named_only_where_it_lies(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(needs, "_version", lambda name: None)
+    (tmp_path / "notebooks").mkdir()
+    monkeypatch.chdir(tmp_path / "notebooks")
+    for heard in ("in the JupyterLab of `make lab`.", "in the JupyterLab of START.md."):
+        with pytest.raises(needs.SetUpError, match=re.escape(heard) + "$"):
+            needs.check()
+        (tmp_path / "START.md").touch()
 
 
 def test_newer_packages_and_those_that_do_not_say_are_welcome(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -7,7 +7,7 @@ from scipy.special import log_softmax, softmax
 
 from helpers import data, graph, oracles
 from helpers.checks.boundary import Answer, Raised
-from helpers.checks.laws import Expect, Rng, exercise, law
+from helpers.checks.laws import Expect, Rng, exercise, holds, law
 
 Array = np.ndarray
 Layers = list[tuple[Array, Array]]
@@ -57,29 +57,46 @@ def linear_backward(linear_backward: Answer, *, rng: Rng) -> None:
     with law("dx is the gradient with respect to the input", points=1) as ok:
         dx, _, _ = ok.many(linear_backward(x, W, delta), 3, "dx, dW and db")
         truth = oracles.central_difference(lambda x: contracted(x, W, b), x)
+        mistakes = _factors("dx", truth, batch) | {
+            "dx is one mean over the batch: each sample has its own row": truth.mean(axis=0),
+            "dx is one sum over the batch: each sample has its own row": truth.sum(axis=0),
+        }
+        ok.close(dx, truth, "dx disagrees with central differences", tolerance=1e-7, mistakes=mistakes, name="dx")
         square = rng.normal(size=(columns, columns))  # where W and its transpose both fit
-        ok.close(dx, truth, "dx disagrees with central differences", tolerance=1e-7, name="dx")
         got = ok.many(linear_backward(delta, square, delta), 3, "dx, dW and db")[0]
         transposed = {"dx uses W where its transpose belongs: δ comes back along the columns": delta @ square}
         ok.close(got, delta @ square.T, "dx disagrees with δ carried back through W", mistakes=transposed, name="dx")
     with law("dW is the gradient with respect to the weights", points=1) as ok:
         _, dW, _ = ok.many(linear_backward(x, W, delta), 3, "dx, dW and db")
         truth = oracles.central_difference(lambda W: contracted(x, W, b), W)
-        mistakes = {
+        mistakes = _factors("dW", truth, batch) | {
             "dW is transposed: rows belong to the inputs, columns to the outputs": truth.T,
-            "dW is the mean over the batch: the mean is already in δ, here the batch is summed": truth / batch,
             "dW holds the first sample only: every sample of the batch adds to it": np.outer(x[0], delta[0]),
         }
         ok.close(dW, truth, "dW disagrees with central differences", tolerance=1e-7, mistakes=mistakes, name="dW")
-    with law("db is the gradient with respect to the bias", points=1) as ok:
+    bias = "db is the gradient with respect to the bias"
+    with law(bias, points=0.5) as ok:
         _, _, db = ok.many(linear_backward(x, W, delta), 3, "dx, dW and db")
         truth = oracles.central_difference(lambda b: contracted(x, W, b), b)
-        mistakes = {
+        mistakes = _factors("db", truth, batch) | {
             "db still has a batch axis: the bias is shared by all samples, so their δ add up": delta,
-            "db is the mean over the batch: the mean is already in δ, here the batch is summed": truth / batch,
             "db sums over the outputs: the axis to sum is the batch": delta.sum(axis=1),
         }
         ok.close(db, truth, "db disagrees with central differences", tolerance=1e-7, mistakes=mistakes, name="db")
+    with law("the arguments are left as they were", points=0.5, after=bias) as ok:
+        _, after = linear_backward.with_arguments(x, W, delta)
+        for name, old, new in zip(("x", "W", "delta"), (x, W, delta), after, strict=False):
+            ok.close(new, old, f"{name} was changed in place: return new arrays", name=name)
+
+
+def _factors(name: str, truth: Array, batch: int) -> dict[str, Array]:
+    """The factors that get into any of the three gradients of a linear layer."""
+    mean = "divides by the batch size" if name == "dx" else "is the mean over the batch"
+    cure = "leave it as it is" if name == "dx" else "the batch is summed"
+    return {
+        f"{name} has the wrong sign: a sum passes δ back as it came": -truth,
+        f"{name} {mean}: the mean is already in δ, here {cure}": truth / batch,
+    }
 
 
 @exercise(points=4)
@@ -120,10 +137,12 @@ def softmax_cross_entropy(
     with law("every row of the gradient sums to zero, at large logits too", points=1, after=slope) as ok:
         for scale in (1.0, 1e4):
             got = softmax_cross_entropy_backward(scale * logits, labels)
-            got = ok.array(got, (batch, classes), name=f"the gradient at logits near {2 * scale:g}")
+            where = f"at logits near {2 * scale:g}"
+            got = ok.array(got, (batch, classes), name=f"the gradient {where}")
             ok.within(got.sum(axis=1), 1e-12, "a constant added to all logits must not change the loss")
             exact = (softmax(scale * logits, axis=1) - one_hot) / batch
-            ok.close(got, exact, "the gradient is wrong at large logits", name="the gradient")
+            if holds(slope):  # a factor that is missing there is missing here
+                ok.close(got, exact, f"the gradient is wrong {where}", name="the gradient")
 
 
 def _judge_extreme(ok: Expect, forward: Answer, rng: Rng) -> None:

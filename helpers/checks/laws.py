@@ -16,7 +16,12 @@ from __future__ import annotations
 
 import contextlib
 import contextvars
+import functools
 import inspect
+import linecache
+import re
+import sys
+import traceback
 import warnings
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -30,6 +35,7 @@ from helpers.checks.boundary import Answer, BoundaryError, Local, NotWritten, Ra
 
 Rng = np.random.Generator
 NOT_WRITTEN = "not written yet"
+AGAIN = "the same error again"
 FALSE_ALARM = 1e-9  # chance that a right answer fails one statistical law: six sigma
 
 
@@ -51,6 +57,8 @@ class Report:
     exercise: str
     points: float
     laws: list[Law] = field(default_factory=list)
+    place: str = ""  # where in the notebook the last error of a function arose, as the message says it
+    told: set[tuple[str, ...]] = field(default_factory=set)  # errors that a law has told in full
 
     @property
     def score(self) -> float:
@@ -89,18 +97,19 @@ class Exercise:
     def __call__(self, *functions: Callable[..., Any]) -> float:
         """Print one line per law and return the points earned."""
         report = self.judge(*functions)
-        print(report)
+        stale = None if any(isinstance(f, Answer) for f in functions) else _stale(self.functions)
+        print(f"{stale}\n{report}" if stale else report)
         return report.score
 
     def judge(self, *functions: Callable[..., Any], seed: int | None = None) -> Report:
         """Judge the functions on fresh random inputs (or those of `seed`), without printing."""
         if len(functions) != len(self.functions):
             raise TypeError(f"this check takes {', '.join(self.functions)}; {len(functions)} were given")
+        report = Report(self.name, self.points)
         answers = [
-            f if isinstance(f, Answer) else Answer(name, Local(**{name: f}))
+            f if isinstance(f, Answer) else Answer(name, Local(**{name: _watched(f, report)}))
             for name, f in zip(self.functions, functions, strict=True)
         ]
-        report = Report(self.name, self.points)
         token = _current.set(report)
         try:
             with warnings.catch_warnings(), np.errstate(all="ignore"):  # stderr in a check cell would cost its points
@@ -138,7 +147,7 @@ def law(title: str, points: float, after: str | None = None) -> Iterator[Expect]
     except Broken as broken:
         verdict = Law(title, points, 0.0, str(broken))
     except Raised as error:
-        verdict = Law(title, points, 0.0, _explain(error))
+        verdict = Law(title, points, 0.0, _explain(error, report))
     except BoundaryError as error:
         verdict = Law(title, points, 0.0, str(error))
     except Exception as error:  # noqa: BLE001 - one law must not take the others down
@@ -148,14 +157,63 @@ def law(title: str, points: float, after: str | None = None) -> Iterator[Expect]
     report.laws.append(verdict)
 
 
+def holds(title: str) -> bool:
+    """Whether the law `title`, judged before in this check, holds: for a statement that would blame one fault twice."""
+    return _holds(_current.get(), title)
+
+
 def _holds(report: Report, title: str) -> bool:
     return any(law.title == title and law.earned == law.points for law in report.laws)
 
 
-def _explain(error: Raised) -> str:
+def _explain(error: Raised, report: Report) -> str:
+    """The error in full, with its place if that is known, or that an earlier law has told it; numbers may differ."""
     if error.kind in ("BoundaryError", "OutOfTime"):
         return f"your function's answer does not count: {error.text}"
-    return f"your function raised {error.kind}" + (f": {error.text}" if error.text else "")
+    seen = (error.kind, report.place, re.sub(r"\d+", "0", error.text))
+    if seen in report.told:
+        return AGAIN
+    report.told.add(seen)
+    return f"your function raised {error.kind}{report.place}" + (f": {error.text}" if error.text else "")
+
+
+def _watched(function: Callable[..., Any], report: Report) -> Callable[..., Any]:
+    """A notebook's `function`, which leaves the place of an error in `report`; any other function as it is."""
+    space = getattr(function, "__globals__", {})
+    if space.get("__name__") != "__main__":
+        return function
+
+    @functools.wraps(function)
+    def watched(*args: Any, **kwargs: Any) -> Any:
+        report.place = ""
+        try:
+            return function(*args, **kwargs)
+        except Exception as error:
+            report.place = _place(error, space)
+            raise
+
+    return watched
+
+
+def _place(error: Exception, space: dict[str, Any]) -> str:
+    """The innermost line of the notebook, whose names are in `space`, that `error` passed; empty if there is none."""
+    lines = [(f.f_code.co_filename, n) for f, n in traceback.walk_tb(error.__traceback__) if f.f_globals is space]
+    if not lines:
+        return ""
+    text = linecache.getline(*lines[-1]).strip()
+    return f" in line {lines[-1][1]} of its cell" + (f", “{text}”" if text else "")
+
+
+def _stale(names: Sequence[str]) -> str | None:
+    """A sentence if the cell that ran before the check was to define one of `names` and is no valid Python."""
+    shell = getattr(sys.modules.get("IPython"), "get_ipython", lambda: None)()
+    last = getattr(shell, "last_execution_result", None)
+    error, source = getattr(last, "error_before_exec", None), getattr(getattr(last, "info", None), "raw_cell", None)
+    for name in names:
+        if error is not None and re.search(rf"\bdef\s+{name}\b", source or ""):
+            kind = type(error).__name__
+            return f"The cell of {name} ended in a {kind} and did not run: this judges the definition from before."
+    return None
 
 
 class Expect:

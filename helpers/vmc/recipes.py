@@ -42,10 +42,10 @@ _LENGTHS = {"quick": {"steps": 30, "chains": 256}, "class": {}}
 _PAPER = {
     "ordered": {"filters": 6, "steps": 400, "chains": 1024, "final": 0.03},
     "dimer": {"filters": 10, "steps": 500, "chains": 2048, "final": 0.03},
-    "spiral": {"filters": 16, "mirror": True, "steps": 300, "chains": 1024, "eps": 0.002},
+    "spiral": {"filters": 12, "mirror": True, "steps": 250, "chains": 2048, "eps": 0.006},
 }
 _SQUARE = {
-    4: Recipe(filters=8, stride=0, steps=250, chains=1024, rate=0.2, scale=0.1),
+    4: Recipe(filters=8, stride=0, steps=200, chains=1024, scale=0.1),
     6: Recipe(filters=8, steps=200),
 }
 

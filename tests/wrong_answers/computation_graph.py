@@ -119,6 +119,42 @@ def dx_forgotten(x, W, delta):
     return x.T @ delta, delta.sum(axis=0)
 
 
+def dx_uphill(x, W, delta):
+    return -delta @ W.T, x.T @ delta, delta.sum(axis=0)
+
+
+def dx_divided(x, W, delta):
+    return delta @ W.T / len(x), x.T @ delta, delta.sum(axis=0)
+
+
+def dx_mean(x, W, delta):
+    return (delta @ W.T).mean(axis=0), x.T @ delta, delta.sum(axis=0)
+
+
+def dx_sum(x, W, delta):
+    return (delta @ W.T).sum(axis=0), x.T @ delta, delta.sum(axis=0)
+
+
+def dw_uphill(x, W, delta):
+    return delta @ W.T, -x.T @ delta, delta.sum(axis=0)
+
+
+def db_uphill(x, W, delta):
+    return delta @ W.T, x.T @ delta, -delta.sum(axis=0)
+
+
+def delta_divided_in_place(x, W, delta):
+    delta /= len(x)
+    return delta @ W.T, x.T @ delta, delta.sum(axis=0)
+
+
+def delta_summed_in_place(x, W, delta):
+    """Right values, and a caller whose delta is gone."""
+    dx, dW = delta @ W.T, x.T @ delta
+    delta[0] = delta.sum(axis=0)
+    return dx, dW, delta[0]
+
+
 right("linear_backward", graph.linear_backward)
 right("linear_backward", linear_by_einsum)
 right("linear_backward", linear_by_torch)
@@ -129,6 +165,14 @@ wrong("linear_backward", "batch axis", db_without_batch_sum)
 wrong("linear_backward", "axis to sum is the batch", db_over_outputs)
 wrong("linear_backward", "first sample only", dw_first_sample)
 wrong("linear_backward", "return 3 values", dx_forgotten)
+wrong("linear_backward", "dx has the wrong sign", dx_uphill)
+wrong("linear_backward", "dx divides by the batch size", dx_divided)
+wrong("linear_backward", "dx is one mean over the batch", dx_mean)
+wrong("linear_backward", "dx is one sum over the batch", dx_sum)
+wrong("linear_backward", "dW has the wrong sign", dw_uphill)
+wrong("linear_backward", "db has the wrong sign", db_uphill)
+wrong("linear_backward", "delta was changed in place", delta_divided_in_place)
+wrong("linear_backward", "delta was changed in place", delta_summed_in_place)
 
 # --------------------------------------------------------------------------------------------- softmax_cross_entropy
 
