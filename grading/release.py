@@ -70,10 +70,10 @@ def address() -> dict[str, str]:
 
 
 def stamp_badges(text: str) -> str:
-    """The same text, its Colab badges pointing at the course's address."""
-    return re.sub(
-        r"(colab\.research\.google\.com/github/).*?/blob/.*?/", r"\1{slug}/blob/{tag}/".format(**address()), text
-    )
+    """The same text, its Colab badges and its clone line pointing at the course's address."""
+    where = address()
+    text = re.sub(r"(git clone )https?://\S+( course\n)", r"\1{repository}\2".format(**where), text)
+    return re.sub(r"(colab\.research\.google\.com/github/).*?/blob/.*?/", r"\1{slug}/blob/{tag}/".format(**where), text)
 
 
 def tidy(nb: NotebookNode) -> NotebookNode:

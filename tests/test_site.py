@@ -147,8 +147,11 @@ def test_readme_has_one_badge_a_chapter_at_the_courses_address(monkeypatch):
     for chapter in chapters():
         path = release.notebook_path("notebooks", chapter).relative_to(ROOT).as_posix()
         assert f"/github/{release.address()['slug']}/blob/{release.address()['tag']}/{path})" in text
-    monkeypatch.setattr(release, "address", lambda: {"slug": "fork/course", "tag": "v9"})
+    monkeypatch.setattr(
+        release, "address", lambda: {"slug": "fork/course", "tag": "v9", "repository": "https://github.com/fork/course"}
+    )
     assert release.stamp_badges(text).count("/github/fork/course/blob/v9/notebooks/") == len(chapters())
+    assert "git clone https://github.com/fork/course course\n" in release.stamp_badges(text)
 
 
 # --- the site itself --------------------------------------------------------------------------------------------------
