@@ -8,6 +8,7 @@ import sys
 from collections.abc import Iterator
 from pathlib import Path
 
+import nbformat
 import pytest
 from nbgrader.api import Gradebook
 from playwright.sync_api import Browser, Page
@@ -16,6 +17,7 @@ from grading import report, run
 from grading.course import Course, Work
 from grading.evaluate import Verdict
 from grading.release import ROOT
+from tests import test_instructor
 from tests.attacks import toy
 from tests.test_browser import browser, pytestmark, serving  # noqa: F401 - the fixture, and when to skip
 from tests.test_grading import SCRIPT, hostile_page
@@ -74,6 +76,30 @@ def test_formgrader_opens_on_the_result_and_runs_nothing(graded: Course, page: P
             assert page.title() != "owned", name
         (ROOT / "build" / "screenshots").mkdir(parents=True, exist_ok=True)
         page.screenshot(path=ROOT / "build" / "screenshots" / "formgrader.png", full_page=True)
+
+
+def test_formgraders_button_grades_in_the_box(page: Page, tmp_path: Path) -> None:
+    chapter, word = test_instructor.CHAPTER, test_instructor.CHAPTER.partition("_")[2]
+    root = tmp_path / "course"
+    for kind in ("solutions", "notebooks"):
+        shutil.copytree(ROOT / kind / chapter, root / kind / chapter)
+    for name in ("nbgrader_config.py", "course.toml", "Makefile"):
+        shutil.copy(ROOT / name, root)
+    course = Course(root)
+    course.prepare(chapter)
+    nb, points = test_instructor.sample_class()["carl"]
+    path = root / "submitted" / "carl" / chapter / f"{word}.ipynb"
+    path.parent.mkdir(parents=True)
+    nbformat.write(nb, path)
+    with serving(root, tmp_path) as address:
+        server = address.partition("/lab/")[0]
+        page.goto(address)  # logs in: formgrader's own requests carry no token
+        page.goto(f"{server}/formgrader/manage_submissions/{chapter}")
+        page.locator("td.autograde a").click()
+        page.get_by_text(f"Successfully autograded '{chapter}' for student 'carl'.").wait_for(timeout=120_000)
+        log = page.content()
+    assert "Execute" not in log.replace("TrustedExecute", ""), "nbgrader's own way to run a notebook was taken"
+    assert sum(score or 0 for score in course.scores(chapter)["carl"].values()) == points
 
 
 def test_the_report_is_never_wider_than_its_window(page: Page, tmp_path: Path) -> None:
