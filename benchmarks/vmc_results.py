@@ -104,7 +104,7 @@ def learn(case: Case, seed: int, device: str) -> tuple[tuple, Row]:
     for step in bar:
         bar.set_postfix_str(f"relative error {1 - step.energy / case.exact:.1e}", refresh=False)
     spent = time.process_time() - start
-    found = vmc.measure(bonds, step.ansatz, generator, chains=512, sweeps=16)
+    found = vmc.measure(bonds, step.ansatz, generator, start=step.spins, sweeps=16)
     off = f"{1 - found.energy / case.exact:.1e} ± {found.error / abs(case.exact):.0e}"
     summed = exactly = ""
     if case.enumerate:

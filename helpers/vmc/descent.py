@@ -99,13 +99,17 @@ def plain_update(state: Walkers, energies: Tensor, eps: float) -> Tensor:
 
 
 class Step(NamedTuple):
-    """One optimisation step: energy, its standard error and variance of E_loc (totals, J1), acceptance, new ansatz."""
+    """One optimisation step: energy, its standard error and variance of E_loc (totals, J1), acceptance, new ansatz.
+
+    spins (chains, sites) is where the chains stand, distributed as |psi|^2 of the ansatz before the step.
+    """
 
     energy: float
     error: float
     variance: float
     acceptance: float
     ansatz: Ansatz
+    spins: Tensor
 
 
 class Adam:
@@ -157,7 +161,7 @@ def optimise(
         update = _update(ansatz, state, energies, eps * decay, adam) * (1.0 if adam else rate * decay)
         ansatz = ansatz._replace(rbm=unflatten(flatten(ansatz.rbm) - update, ansatz.rbm))
         variance = float((energies - energies.mean()).abs().square().mean())
-        yield Step(float(energies.mean().real), (variance / chains) ** 0.5, variance, acceptance, ansatz)
+        yield Step(float(energies.mean().real), (variance / chains) ** 0.5, variance, acceptance, ansatz, spins)
 
 
 def _update(ansatz: Ansatz, state: Walkers, energies: Tensor, eps: float, adam: Adam | None) -> Tensor:
@@ -186,14 +190,19 @@ def measure(
     chains: int = 1024,
     sweeps: int = 64,
     burn: int | None = None,
+    start: Tensor | None = None,
 ) -> Estimate:
     """Estimate the energy of a fixed wavefunction: `burn` sweeps unrecorded, then `sweeps` recorded ones.
 
-    Spins spread by exchanges, so a longer chain needs more sweeps to forget its start: twice its sites if not told.
-    The error is that of the chain means, which are independent of one another.
+    start (chains, sites): chains near |psi|^2 already, such as `Step.spins`; 20 sweeps let them forget the last step.
+    `chains` random ones may stand where psi is tiny, and E_loc huge: they burn 20 sweeps a site, as spins spread by
+    exchanges. The error is that of the chain means, which are independent of one another.
     """
-    spins = random_spins(chains, bonds.sites, generator)
-    spins = sweep(spins, ansatz, bonds.pairs, generator, 2 * bonds.sites if burn is None else burn)[0].spins
+    if start is not None and (start.ndim != 2 or start.shape[1] != bonds.sites):
+        raise ValueError(f"start must be (chains, {bonds.sites}), got {tuple(start.shape)}")
+    spins = random_spins(chains, bonds.sites, generator) if start is None else start
+    for _ in range((20 * bonds.sites if start is None else 20) if burn is None else burn):
+        spins = sweep(spins, ansatz, bonds.pairs, generator)[0].spins
     series, accepted = [], 0.0
     for _ in range(sweeps):
         state, acceptance = sweep(spins, ansatz, bonds.pairs, generator)
