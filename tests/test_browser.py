@@ -20,16 +20,12 @@ from socket import socket
 
 import nbformat
 import pytest
-from playwright.sync_api import Browser, Locator, Page, expect, sync_playwright
+from playwright.sync_api import Browser, Locator, Page, expect
 
 from grading.release import ROOT, chapters, notebook_path
 from helpers.checks.laws import NOT_WRITTEN
 from tests import gates
 
-BROWSERS = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable", "chrome")
-BROWSER = next(filter(None, map(shutil.which, BROWSERS)), None)
-FLAGS = ["--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run", "--disable-sync"]
-FLAGS += ["--disable-background-networking", "--disable-component-update"]
 HOME = {  # where Jupyter looks for what its user has: nothing yet
     "JUPYTER_CONFIG_DIR": "config",
     "JUPYTER_DATA_DIR": "data",
@@ -43,7 +39,6 @@ PATIENCE = 240_000  # milliseconds; every wait is for a state, and ends as soon 
 
 pytestmark = [
     pytest.mark.browser,
-    pytest.mark.skipif(BROWSER is None, reason=f"no browser: none of {', '.join(BROWSERS)} is installed"),
     pytest.mark.skipif(shutil.which("make") is None, reason="no make to start JupyterLab with"),
 ]
 
@@ -122,15 +117,6 @@ def stop(server: subprocess.Popen[bytes]) -> None:
             return
         except (ProcessLookupError, subprocess.TimeoutExpired):
             continue
-
-
-@pytest.fixture(scope="module")
-def browser() -> Iterator[Browser]:
-    """Headless Chromium with a fresh profile."""
-    with sync_playwright() as playwright:
-        chromium = playwright.chromium.launch(executable_path=BROWSER, args=FLAGS)
-        yield chromium
-        chromium.close()
 
 
 # --- the student ------------------------------------------------------------------------------------------------------

@@ -19,7 +19,7 @@ from grading.evaluate import Verdict
 from grading.release import ROOT
 from tests import test_instructor
 from tests.attacks import toy
-from tests.test_browser import browser, pytestmark, serving  # noqa: F401 - the fixture, and when to skip
+from tests.test_browser import pytestmark, serving  # noqa: F401 - when to skip
 from tests.test_grading import SCRIPT, hostile_page
 
 
@@ -42,7 +42,7 @@ def graded(tmp_path_factory: pytest.TempPathFactory) -> Course:
 
 
 @pytest.fixture
-def page(browser: Browser) -> Iterator[Page]:  # noqa: F811 - the fixture
+def page(browser: Browser) -> Iterator[Page]:
     """A page on which a dialog, like a script that ran, is a failure."""
     made = browser.new_page()
     made.on("dialog", lambda dialog: pytest.fail(f"a dialog opened: {dialog.message}"))

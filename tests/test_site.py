@@ -18,13 +18,13 @@ import pytest
 from bs4 import BeautifulSoup
 from nbformat.v4 import new_code_cell, new_markdown_cell, new_notebook, new_output
 from PIL import Image
-from playwright.sync_api import Browser, Page, sync_playwright
+from playwright.sync_api import Browser, Page
 
 from docs import pages
 from grading import release
 from grading.release import ROOT, chapters
 from tests import gates
-from tests.test_browser import BROWSER, FLAGS, PATIENCE
+from tests.test_browser import PATIENCE
 
 each_chapter = pytest.mark.parametrize("chapter", chapters())
 ANSWER, SCHEME = "return the_answer_of_the_course", "one point for saying that energy is conserved"
@@ -213,15 +213,6 @@ def address(site: Path) -> Iterator[str]:
     server.shutdown()
 
 
-@pytest.fixture(scope="module")
-def browser() -> Iterator[Browser]:
-    """Headless Chromium with a fresh profile."""
-    with sync_playwright() as playwright:
-        chromium = playwright.chromium.launch(executable_path=BROWSER, args=FLAGS)
-        yield chromium
-        chromium.close()
-
-
 MARKUP = r"\$[^$]+\$|\\[a-z]+\{|<\/?(b|i|em|code|details|summary|br|sub|sup|div)>|\*\*"
 TYPESET = "() => !document.querySelector('.math') || window.MathJax?.startup?.promise?.then(() => true)"
 FAULTS = r"""markup => {
@@ -252,7 +243,6 @@ def watched(page: Page, address: str) -> list[str]:
 
 @pytest.mark.slow
 @pytest.mark.browser
-@pytest.mark.skipif(BROWSER is None, reason="no browser")
 @pytest.mark.parametrize("width", [1280, 390])
 def test_every_page_fits_and_is_typeset_without_a_network(width: int, site: Path, address: str, browser: Browser):
     shots = ROOT / "build" / "screenshots" / "site" / str(width)
