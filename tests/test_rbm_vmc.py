@@ -62,8 +62,8 @@ def counts(configurations, basis):
 
 
 def chi_square_sigma(observed, probability):
-    """How many standard deviations chi-square lies above its mean."""
-    expected = probability * observed.sum()
+    """How many standard deviations chi-square lies above its mean, for probabilities up to a factor."""
+    expected = probability / probability.sum() * observed.sum()
     keep = expected > 5
     freedom = int(keep.sum()) - 1
     return float((((observed - expected) ** 2 / expected)[keep].sum() - freedom) / math.sqrt(2 * freedom))
@@ -259,15 +259,25 @@ def test_a_dimer_product_is_an_rbm_and_an_exact_eigenstate():
 
 
 @pytest.mark.parametrize("kind", KINDS)
-def test_fast_sampler_reaches_psi_squared_from_anywhere(kind):
+@pytest.mark.parametrize("power", [2.0, 1.0])
+def test_fast_sampler_reaches_the_power_of_psi_from_anywhere(kind, power):
     model, basis = ansatz(kind, scale=0.15), spins.sector(8)
     state, acceptance = vmc.sweep(
-        vmc.random_spins(2000, 8, generator(3)), model, spins.chain(8, 0.3).pairs, generator(4), 25
+        vmc.random_spins(2000, 8, generator(3)), model, spins.chain(8, 0.3).pairs, generator(4), 25, power
     )
-    assert chi_square_sigma(counts(state.spins, basis), table(model).abs() ** 2) < 6
+    assert chi_square_sigma(counts(state.spins, basis), table(model).abs() ** power) < 6
     assert 0.05 < acceptance < 1
     assert (state.tanh - vmc.walkers(state.spins, model).tanh).abs().max() < 1e-10
     assert (state.share - vmc.walkers(state.spins, model).share).abs().max() < 1e-10
+
+
+def test_the_sampler_without_tables_reaches_the_same_power_of_psi(monkeypatch):
+    monkeypatch.setattr("helpers.vmc.swaps.LARGEST_EXPONENT", 0.0)
+    model, basis, pairs = ansatz("plain", scale=0.15), spins.sector(8), spins.chain(8, 0.3).pairs
+    assert not vmc.swap_table(model, pairs).safe
+    state, _ = vmc.sweep(vmc.random_spins(2000, 8, generator(3)), model, pairs, generator(4), 25, 1.0)
+    assert chi_square_sigma(counts(state.spins, basis), table(model).abs()) < 6
+    assert chi_square_sigma(counts(state.spins, basis), table(model).abs() ** 2) > 6, "powers 1 and 2 look alike here"
 
 
 def test_plain_sampler_keeps_exact_samples_distributed_and_in_the_sector():
@@ -361,6 +371,21 @@ def test_sr_and_minsr_solve_the_normal_equations(samples, parameters):
         assert (S @ update(O, E, eps) - vmc.energy_gradient(O, E)).abs().max() < 1e-11
 
 
+@pytest.mark.parametrize("parameters", [7, 60])
+def test_a_weight_counts_as_so_many_equal_samples(parameters):
+    g = generator(2)
+    O = torch.randn(12, parameters, generator=g, dtype=torch.complex128)
+    E = torch.randn(12, generator=g, dtype=torch.complex128)
+    often = torch.arange(12) % 4
+    repeated = O.repeat_interleave(often, dim=0), E.repeat_interleave(often)
+    for update in (vmc.sr_update, vmc.minsr_update):
+        assert (update(O, E, 0.03, weights=often.double() / 7) - update(*repeated, 0.03)).abs().max() < 1e-12
+    by_weight, by_number = vmc.energy_gradient(O, E, weights=often * 1.0), vmc.energy_gradient(*repeated)
+    assert (by_weight - by_number).abs().max() < 1e-12
+    with pytest.raises(ValueError, match="weights"):
+        vmc.sr_update(O, E, 0.03, weights=often[:5])
+
+
 def test_update_of_the_function_does_not_depend_on_the_scale_of_a_parameter():
     g = generator(2)
     O = torch.randn(40, 7, generator=g, dtype=torch.complex128)
@@ -396,6 +421,15 @@ def test_optimisation_estimates_agree_with_enumeration():
         estimate = vmc.measure(bonds, last.ansatz, generator(13), chains=400, sweeps=60, start=start)
         assert abs(estimate.energy - true) < 5 * estimate.error
     assert true > spins.ground_state(bonds).energies[0]
+
+
+def test_an_energy_from_chains_of_psi_to_another_power_is_weighted_back():
+    model, bonds = ansatz("plain", scale=0.15), spins.chain(8, 0.3)
+    true = vmc.exact_energy(lambda x: vmc.log_amplitude(x, model), bonds)
+    step = next(vmc.optimise(bonds, model, generator(5), steps=1, chains=20000, sweeps=20, rate=0.0, power=1.0))
+    assert abs(step.energy - true) < 5 * step.error
+    unweighted = vmc.local_energies(step.spins, model, bonds).mean().real
+    assert abs(unweighted - true) > 5 * step.error, "this wavefunction does not show a missing weight"
 
 
 def test_random_starts_in_a_corner_of_tiny_psi_are_left_before_anything_is_recorded():

@@ -8,33 +8,43 @@ from scipy.linalg import get_lapack_funcs
 from torch import Tensor
 
 from helpers.spins import Bonds
-from helpers.vmc.rbm import Ansatz, amplitude_derivatives, flatten, unflatten
+from helpers.vmc.rbm import Ansatz, amplitude_derivatives, flatten, log_amplitude, unflatten
 from helpers.vmc.sampling import random_spins, sweep
 from helpers.vmc.statistics import autocorrelation_time, binned_error
 from helpers.vmc.swaps import Walkers, local_energies
 
 
-def _centred(derivatives: Tensor, energies: Tensor) -> tuple[Tensor, Tensor]:
-    if derivatives.ndim != 2 or energies.shape != derivatives.shape[:1]:
+def _centred(derivatives: Tensor, energies: Tensor, weights: Tensor | None) -> tuple[Tensor, Tensor]:
+    """sqrt(w) (O - <O>) and sqrt(w) (E - <E>), weights summing to one: products of the two are covariances."""
+    samples = derivatives.shape[:1]
+    if derivatives.ndim != 2 or energies.shape != samples or (weights is not None and weights.shape != samples):
+        given = [tuple(tensor.shape) for tensor in (derivatives, energies, weights) if tensor is not None]
         raise ValueError(
-            f"need derivatives (samples, parameters) and energies (samples,), "
-            f"got {tuple(derivatives.shape)} and {tuple(energies.shape)}"
+            "need derivatives (samples, parameters), energies (samples,) and weights (samples,) or none, "
+            f"got {', '.join(map(str, given))}"
         )
-    return derivatives - derivatives.mean(dim=0), energies - energies.mean()
+    if weights is None:
+        centred, deviation, root = derivatives - derivatives.mean(dim=0), energies - energies.mean(), samples[0] ** -0.5
+        return centred.mul_(root), deviation.to(centred.dtype).mul(root)
+    share = weights.to(derivatives.dtype) / weights.to(derivatives.dtype).sum()
+    root = share.sqrt()
+    energies = energies.to(derivatives.dtype)
+    return (derivatives - share @ derivatives) * root[:, None], (energies - share @ energies) * root
 
 
-def energy_gradient(derivatives: Tensor, energies: Tensor, real: bool = False) -> Tensor:
+def energy_gradient(derivatives: Tensor, energies: Tensor, real: bool = False, weights: Tensor | None = None) -> Tensor:
     """Note Eq. (66): g = <O* E_loc> - <O*><E_loc>, the derivative dE/d theta* for complex parameters.
 
     With real=True the parameters are real and the derivative dE/d theta is 2 Re g. derivatives O (samples, parameters),
-    energies (samples,), equally weighted samples of |psi|^2; returns (parameters,).
+    energies (samples,), samples of |psi|^2, or of another distribution with its weights (samples,); returns
+    (parameters,).
     """
-    centred, deviation = _centred(derivatives, energies)
-    g = centred.conj().T @ deviation.to(centred.dtype) / len(centred)
+    centred, deviation = _centred(derivatives, energies, weights)
+    g = centred.mH @ deviation
     return 2 * g.real if real else g
 
 
-def sr_update(derivatives: Tensor, energies: Tensor, eps: float) -> Tensor:
+def sr_update(derivatives: Tensor, energies: Tensor, eps: float, weights: Tensor | None = None) -> Tensor:
     """Solve (S + eps) d = g with S = <O* O> - <O*><O> and g of Eq. (66); the smaller of two equivalent systems is used.
 
     derivatives O (samples, parameters) complex, energies (samples,), eps >= 0; returns d (parameters,).
@@ -42,21 +52,21 @@ def sr_update(derivatives: Tensor, energies: Tensor, eps: float) -> Tensor:
     if not eps >= 0:
         raise ValueError(f"eps must not be negative, got {eps}")
     if derivatives.ndim == 2 and derivatives.shape[1] > derivatives.shape[0]:
-        return minsr_update(derivatives, energies, eps)
-    centred, deviation = _centred(derivatives, energies)
-    samples = len(centred)
-    overlap = centred.mH @ centred / samples
+        return minsr_update(derivatives, energies, eps, weights)
+    centred, deviation = _centred(derivatives, energies, weights)
+    overlap = centred.mH @ centred
     overlap.diagonal().add_(eps)
-    gradient = centred.mH @ deviation.to(centred.dtype) / samples
-    return _positive_solve(overlap, gradient)
+    return _positive_solve(overlap, centred.mH @ deviation)
 
 
-def minsr_update(derivatives: Tensor, energies: Tensor, eps: float) -> Tensor:
-    """The same d from the (samples, samples) system: d = O^+ (O O^+ + n eps)^-1 (E - <E>), O centred (2302.01941)."""
-    centred, deviation = _centred(derivatives, energies)
+def minsr_update(derivatives: Tensor, energies: Tensor, eps: float, weights: Tensor | None = None) -> Tensor:
+    """The same d from the (samples, samples) system: d = O^+ (O O^+ + eps)^-1 (E - <E>), O centred and divided by the
+    root of the number of samples (2302.01941).
+    """
+    centred, deviation = _centred(derivatives, energies, weights)
     kernel = centred @ centred.mH
-    kernel.diagonal().add_(eps * len(centred))
-    return centred.mH @ _positive_solve(kernel, deviation.to(centred.dtype))
+    kernel.diagonal().add_(eps)
+    return centred.mH @ _positive_solve(kernel, deviation)
 
 
 def _positive_solve(matrix: Tensor, vector: Tensor) -> Tensor:
@@ -101,7 +111,7 @@ def plain_update(state: Walkers, energies: Tensor, eps: float) -> Tensor:
 class Step(NamedTuple):
     """One optimisation step: energy, its standard error and variance of E_loc (totals, J1), acceptance, new ansatz.
 
-    spins (chains, sites) is where the chains stand, distributed as |psi|^2 of the ansatz before the step.
+    spins (chains, sites) is where the chains stand, distributed as |psi|^power of the ansatz before the step.
     """
 
     energy: float
@@ -140,35 +150,49 @@ def optimise(
     rate: float = 0.1,
     eps: float = 0.01,
     final: float = 1.0,
+    power: float = 2.0,
     adam: Adam | None = None,
 ) -> Iterator[Step]:
     """Variational Monte Carlo: sample, measure, update, one Step at a time, so that a loop can plot while it trains.
 
     rate and eps fall geometrically to `final` times their value over the run. With `adam` the gradient goes through it
     instead of stochastic reconfiguration. Chains persist, with `sweeps` between steps; five precede the first. pairs
-    (default: the bonds) are the exchanges proposed.
+    (default: the bonds) are the exchanges proposed. The chains sample |psi|^power and weigh |psi|^(2 - power): below 2
+    they also visit, and so correct, configurations that psi wrongly holds rare (2507.05352).
     """
-    if steps < 1 or chains < 2:
-        raise ValueError(f"need at least one step and two chains, got {steps} and {chains}")
+    if steps < 1 or chains < 2 or not 0 < power <= 2:
+        raise ValueError(f"need a step, two chains and 0 < power <= 2, got {steps}, {chains} and {power}")
     spins = random_spins(chains, bonds.sites, generator)
     pairs = bonds.pairs if pairs is None else pairs
-    spins = sweep(spins, ansatz, pairs, generator, 5)[0].spins
+    spins = sweep(spins, ansatz, pairs, generator, 5, power)[0].spins
     for step in range(steps):
-        state, acceptance = sweep(spins, ansatz, pairs, generator, sweeps)
+        state, acceptance = sweep(spins, ansatz, pairs, generator, sweeps, power)
         spins = state.spins
-        energies = local_energies(spins, ansatz, bonds, state)
+        energies, weights = local_energies(spins, ansatz, bonds, state), _weights(spins, ansatz, power)
         decay = final ** (step / steps)
-        update = _update(ansatz, state, energies, eps * decay, adam) * (1.0 if adam else rate * decay)
+        update = _update(ansatz, state, energies, eps * decay, adam, weights) * (1.0 if adam else rate * decay)
+        share = torch.full((chains,), 1 / chains, device=spins.device) if weights is None else weights
+        mean = (share * energies).sum()
+        square = (energies - mean).abs().square()
+        error, variance = float((share.square() * square).sum()) ** 0.5, float((share * square).sum())
         ansatz = ansatz._replace(rbm=unflatten(flatten(ansatz.rbm) - update, ansatz.rbm))
-        variance = float((energies - energies.mean()).abs().square().mean())
-        yield Step(float(energies.mean().real), (variance / chains) ** 0.5, variance, acceptance, ansatz, spins)
+        yield Step(float(mean.real), error, variance, acceptance, ansatz, spins)
 
 
-def _update(ansatz: Ansatz, state: Walkers, energies: Tensor, eps: float, adam: Adam | None) -> Tensor:
-    if adam is None and ansatz.shared is None and ansatz.projection is None:
+def _weights(spins: Tensor, ansatz: Ansatz, power: float) -> Tensor | None:
+    """|psi|^(2 - power), summing to one: from samples of |psi|^power to means over |psi|^2; none if all are equal."""
+    return None if power == 2 else torch.softmax((2 - power) * log_amplitude(spins, ansatz).real, dim=0)
+
+
+def _update(
+    ansatz: Ansatz, state: Walkers, energies: Tensor, eps: float, adam: Adam | None, weights: Tensor | None
+) -> Tensor:
+    if adam is None and weights is None and ansatz.shared is None and ansatz.projection is None:
         return plain_update(state, energies, eps)
     derivatives = amplitude_derivatives(state.spins, ansatz)
-    return sr_update(derivatives, energies, eps) if adam is None else adam(energy_gradient(derivatives, energies))
+    if adam is None:
+        return sr_update(derivatives, energies, eps, weights)
+    return adam(energy_gradient(derivatives, energies, weights=weights))
 
 
 class Estimate(NamedTuple):

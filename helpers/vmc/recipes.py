@@ -18,7 +18,7 @@ class Recipe:
     stride 1 shares filters under all translations; stride 2 shares them under every second one and sums over the other
     half, so that a dimerised state and its shifted twin can be superposed; stride 0 shares nothing and sums over all
     symmetries, reflections and rotations included: dearest, and most exact. mirror: sum over a ring's mirror images at
-    any stride. sign is "neel" or "stripe".
+    any stride. sign is "neel" or "stripe". The chains sample |psi|^power.
     """
 
     filters: int = 4
@@ -31,6 +31,7 @@ class Recipe:
     eps: float = 0.01
     final: float = 0.1
     scale: float = 0.05
+    power: float = 2.0
 
 
 _CLASS = {
@@ -40,12 +41,12 @@ _CLASS = {
 }
 _LENGTHS = {"quick": {"steps": 30, "chains": 256}, "class": {}}
 _PAPER = {
-    "ordered": {"filters": 6, "steps": 400, "chains": 1024, "final": 0.03},
-    "dimer": {"filters": 10, "steps": 500, "chains": 2048, "final": 0.03},
-    "spiral": {"filters": 12, "mirror": True, "steps": 250, "chains": 2048, "eps": 0.006},
+    "ordered": {"filters": 6, "steps": 300, "chains": 1024},
+    "dimer": {"filters": 8, "steps": 300, "chains": 1024},
+    "spiral": {"filters": 12, "mirror": True, "steps": 150, "chains": 2048, "eps": 0.004, "power": 1.0},
 }
 _SQUARE = {
-    4: Recipe(filters=8, stride=0, steps=200, chains=1024, scale=0.1),
+    4: Recipe(filters=8, stride=0, steps=100, chains=1024, eps=0.005, scale=0.1, power=1.0),
     6: Recipe(filters=8, steps=200),
 }
 
@@ -89,5 +90,5 @@ def square_ansatz(side: int, plan: Recipe, generator: torch.Generator) -> Ansatz
 
 def train(bonds: Bonds, ansatz: Ansatz, plan: Recipe, generator: torch.Generator) -> Iterator[Step]:
     """vmc.optimise with the settings of the recipe."""
-    settings = {"steps": plan.steps, "chains": plan.chains, "rate": plan.rate, "eps": plan.eps, "final": plan.final}
-    return optimise(bonds, ansatz, generator, **settings)
+    names = ("steps", "chains", "rate", "eps", "final", "power")
+    return optimise(bonds, ansatz, generator, **{name: getattr(plan, name) for name in names})

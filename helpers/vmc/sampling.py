@@ -62,7 +62,7 @@ def metropolis(
     return Samples(torch.stack(kept), moved / (steps * chains))
 
 
-def _exchange(state: Walkers, table: SwapTable, bond: Tensor, uniform: Tensor) -> int:
+def _exchange(state: Walkers, table: SwapTable, bond: Tensor, threshold: Tensor) -> int:
     """One proposal per chain, in place; returns how many exchanges were accepted and changed a configuration."""
     spins, tanh, share = state
     row = torch.arange(len(spins), device=spins.device)
@@ -73,7 +73,7 @@ def _exchange(state: Walkers, table: SwapTable, bond: Tensor, uniform: Tensor) -
     factor = torch.addcmul(cosh, tanh, sinh)  # (chains, images, units)
     image = factor.prod(dim=2)
     ratio = (share * image).sum(dim=1)
-    accept = (uniform < ratio.abs().square()) & (left != spins[row, j])
+    accept = (threshold < ratio.abs()) & (left != spins[row, j])
     moved = accept.nonzero()[:, 0]
     tanh[moved] = torch.addcmul(sinh[moved], tanh[moved], cosh[moved]).div_(factor[moved])
     if share.shape[1] > 1:
@@ -82,8 +82,10 @@ def _exchange(state: Walkers, table: SwapTable, bond: Tensor, uniform: Tensor) -
     return len(moved)
 
 
-def sweep(spins: Tensor, ansatz: Ansatz, pairs: Tensor, generator: torch.Generator, sweeps: int = 1):
-    """Move all chains (chains, sites) by `sweeps` x sites proposals over the given pairs.
+def sweep(
+    spins: Tensor, ansatz: Ansatz, pairs: Tensor, generator: torch.Generator, sweeps: int = 1, power: float = 2.0
+) -> tuple[Walkers, float]:
+    """Move all chains (chains, sites) by `sweeps` x sites proposals over the given pairs, towards |psi|^power.
 
     Returns (Walkers, acceptance): the new configurations with their tabulated state, and the fraction that moved.
     """
@@ -92,13 +94,14 @@ def sweep(spins: Tensor, ansatz: Ansatz, pairs: Tensor, generator: torch.Generat
     steps = sweeps * sites
     if not table.safe:
         seed = int(torch.randint(1 << 31, (1,), generator=generator, device=generator.device))
-        result = metropolis(lambda x: log_amplitude(x, ansatz), spins, seed, steps, pairs, steps)
+        result = metropolis(lambda x: power / 2 * log_amplitude(x, ansatz), spins, seed, steps, pairs, steps)
         return walkers(result.spins[-1], ansatz), result.acceptance
     device = spins.device
     bond = torch.randint(len(pairs), (steps, chains), generator=generator, device=device)
     uniform = torch.rand(steps, chains, generator=generator, device=device, dtype=torch.float64)
+    threshold = uniform ** (1 / power)  # of |psi'/psi|
     state = walkers(spins.clone(), ansatz)
-    accepted = sum(_exchange(state, table, bond[step], uniform[step]) for step in range(steps))
+    accepted = sum(_exchange(state, table, bond[step], threshold[step]) for step in range(steps))
     return state, accepted / (steps * chains)
 
 
