@@ -173,20 +173,27 @@ def write(course: Course, chapters: list[str], folder: Path) -> tuple[Path, Path
     with sheet.open("w", newline="", encoding="utf-8") as file:
         out = csv.writer(file)
         out.writerow(["student", "chapter", "check", "score", "points", "seconds", "remark"])
-        for line in (line for chapter in found for line in chapter.lines):
-            out.writerows([clean.cell(value) for value in row] for row in _rows(line))
+        for chapter in found:
+            for line in chapter.lines:
+                out.writerows([clean.cell(value) for value in row] for row in _rows(line, chapter.columns))
     for chapter in found:
         for name, students in chapter.waiting().items():
             print(f"{chapter.name}: {name} waits for a person to grade it: {', '.join(students)}")
     return page, sheet
 
 
-def _rows(line: Line) -> Iterator[list[Any]]:
-    for verdict in line.verdicts:
-        start = [line.work.student, line.work.chapter, verdict["name"]]
-        yield [*start, verdict["score"], verdict["points"], round(verdict["seconds"], 2), line.remark(verdict)]
+def _rows(line: Line, columns: dict[str, float]) -> Iterator[list[Any]]:
+    start = [line.work.student, line.work.chapter]
     if not line.verdicts:
-        yield [line.work.student, line.work.chapter, "", 0, 0, 0, line.reason]
+        yield [*start, "", 0, 0, 0, line.reason]
+        return
+    for verdict in line.verdicts:
+        seconds = round(verdict["seconds"], 2)
+        yield [*start, verdict["name"], verdict["score"], verdict["points"], seconds, line.remark(verdict)]
+    checks = {verdict["name"] for verdict in line.verdicts}
+    for question in (name for name in columns if name not in checks):
+        remark = "waits for a person to grade it" if question in line.waiting else ""
+        yield [*start, question, line.grades.points.get(question, 0.0), columns[question], "", remark]
 
 
 # ------------------------------------------------------------------------------------------------ the page

@@ -225,6 +225,13 @@ def test_bins_have_whole_or_half_borders(most: float, last: str) -> None:
     assert all(float(border) % 0.5 == 0 for row in found for border in re.findall(r"[\d.]+", row[0]))
 
 
+def test_the_table_holds_the_questions_too(course: Course, page: str) -> None:
+    with (course.root / "report.csv").open(encoding="utf-8", newline="") as file:
+        table = {row["student"]: row for row in csv.DictReader(file) if row["check"] == "words"}
+    assert table["ada"]["remark"] == "waits for a person to grade it"
+    assert (table["cleo"]["score"], table["cleo"]["points"], table["cleo"]["remark"]) == ("0.5", "1.0", "")
+
+
 def test_a_remark_says_each_thing_once(course: Course, page: str) -> None:
     with (course.root / "report.csv").open(encoding="utf-8", newline="") as file:
         remarks = {row["student"]: row["remark"] for row in csv.DictReader(file) if row["check"] == "square_check"}
