@@ -126,7 +126,7 @@ def presentable(outputs: list[NotebookNode]) -> list[NotebookNode]:
     shown: list[NotebookNode] = []
     for output in map(copy.deepcopy, outputs):
         data = output.get("data", {})
-        if output.get("name") == "stderr" or WIDGET in data or not output.get("text", "-").strip():
+        if output.get("name") == "stderr" or WIDGET in data:
             continue
         if "text/html" in data:
             data["text/html"] = re.sub(r"<link\b[^>]*>", "", data["text/html"])
@@ -134,7 +134,7 @@ def presentable(outputs: list[NotebookNode]) -> list[NotebookNode]:
             shown[-1].text += output.text
         else:
             shown.append(output)
-    return shown
+    return [output for output in shown if output.get("text", "-").strip()]
 
 
 def legible(source: str, launch: str) -> str:

@@ -86,10 +86,11 @@ def test_a_planted_line_of_a_solution_in_a_cell_stops_the_page(solution, release
 def test_prints_in_a_row_are_one_text_and_progress_bars_are_gone():
     bar = new_output("display_data", data={pages.WIDGET: {}, "text/plain": "  0%"})
     film = new_output("display_data", data={"text/html": '<link rel="stylesheet" href="https://far"><b>film</b>'})
-    printed = [new_output("stream", text=text) for text in ("a\n", "\n", "b\n")]
+    printed = [new_output("stream", text=text) for text in ("a", "\n", "b\n")]
     noise = new_output("stream", name="stderr", text="100%")
     shown = pages.presentable([bar, printed[0], noise, printed[1], printed[2], film])
     assert [output.get("text") or output.data["text/html"] for output in shown] == ["a\nb\n", "<b>film</b>"]
+    assert pages.presentable([printed[1], bar]) == []
 
 
 def test_a_hint_may_hold_markdown():

@@ -55,7 +55,7 @@ def new_row(count: int, size: tuple[float, float] | None = None, **options: obje
     return figure, axes[0]
 
 
-def exact_line(value: float, label: str, *, ax: Axes) -> Axes:
+def exact_line(value: float, label: str = "", *, ax: Axes) -> Axes:
     """A dashed grey horizontal line at an exact or published value."""
     ax.axhline(value, color=EXACT, ls="--", lw=1.2, label=label, zorder=1)
     return ax

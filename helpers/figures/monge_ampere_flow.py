@@ -182,6 +182,7 @@ def gradient_errors(errors: Mapping[str, Sequence[float]], steps: Sequence[int],
         ax.loglog(steps, np.maximum(values, 1e-17), "o-", color=color, label=name)
     first = max(next(iter(errors.values()))[0], 1e-17)
     ax.loglog(steps, first * (np.asarray(steps, float) / steps[0]) ** -4, color=EXACT, ls="--", label="slope -4")
+    ax.set_xscale("log", base=2)
     ax.set(xlabel="RK4 steps", ylabel="relative error of the gradient")
     ax.legend()
     return ax

@@ -82,13 +82,16 @@ def nll_curves(
     xlabel: str = "training step",
     ax: Axes | None = None,
 ) -> Axes:
-    """Held-out NLL (step, nll, standard error) of several flows with exact or published values as dashed lines."""
+    """Held-out NLL (step, nll, standard error) of several flows; exact or published values dashed and named beside."""
     ax = ax or new_axes()
     for (name, (step, nll, error)), color in zip(histories.items(), PALETTE, strict=False):
         curve(step, nll, error, label=name, color=color, ax=ax, xlabel=xlabel, ylabel=ylabel)
     for name, value in lines.items():
-        exact_line(value, f"{name} {value:.4f}" if value < 100 else f"{name} {value:.1f}", ax=ax)
-    ax.legend(fontsize=8)
+        exact_line(value, ax=ax)
+        number = f"{value:.4f}" if value < 100 else f"{value:.1f}"
+        at = {"xy": (1, value), "xycoords": ax.get_yaxis_transform(), "xytext": (4, 0), "textcoords": "offset points"}
+        ax.annotate(f"{name}\n{number}", **at, va="center", fontsize=8)
+    ax.legend(fontsize=8, frameon=True, framealpha=1, edgecolor="none")
     return ax
 
 
