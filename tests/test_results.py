@@ -40,6 +40,18 @@ def test_readme_shows_what_was_recorded() -> None:
     assert [row for row in shown[2:] if row not in recorded] == []
 
 
+def test_readme_shows_the_machine_seconds_that_were_recorded() -> None:
+    text = (ROOT / "README.md").read_text(encoding="utf-8").partition("## Chapters")[2].partition("## As a student")[0]
+    shown = dict(re.findall(r"^\| \[(\d\d) .*?\| (\d+) \| \[!", text, re.MULTILINE))
+    seconds = {
+        chapter: ours
+        for chapter, what, ours, *_ in record.lines()
+        if what == "the notebook in `class`, CPU seconds"
+    }
+    assert shown == seconds
+    assert len(seconds) == len(chapters())
+
+
 @pytest.mark.parametrize("path", FILES, ids=lambda path: path.stem)
 def test_every_recorded_number_stands_in_the_table_of_its_run(path: Path) -> None:
     text = path.with_suffix(".md").read_text(encoding="utf-8")
