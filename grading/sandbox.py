@@ -121,7 +121,7 @@ class Box:
         limits = self.limits
         cpu = int(limits.submission) if self.role == "judge" else limits.cpu
         sizes = {"memory": limits.memory, "disk": limits.disk, "cpu": cpu, "processes": limits.processes}
-        places = {"tree": f"/trees/{tree}", "course": "/course", "scratch": "/tmp"}
+        places = {"tree": f"/trees/{tree}", "course": "/course", "scratch": scratch()}
         places["hidden"] = [] if self.role == "judge" else ["/trees"]
         if not self.walls:
             places = {"course": str(self.trees / tree), "scratch": self.home}
@@ -134,7 +134,7 @@ class Box:
         return [*bubblewrap(self.trees, self._environment()), *run] if self.walls else run
 
     def _environment(self) -> dict[str, str]:
-        variables = environment(self.home or "/tmp")
+        variables = environment(self.home or scratch())
         if self.role == "judge":
             variables["COURSE"] = "/trees/full" if self.walls else str(self.trees / "full")
         return variables
@@ -194,8 +194,8 @@ def bubblewrap(trees: Path, variables: Mapping[str, str]) -> list[str]:
     for folder in installed_courses():  # a course installed beside the libraries holds the answers
         command += ["--tmpfs", folder, "--remount-ro", folder]
     command += ["--ro-bind", str(PROGRAMS), "/box", "--ro-bind", str(trees), "/trees", "--dir", "/course"]
-    command += ["--proc", "/proc", "--dev", "/dev", "--perms", "1777", "--tmpfs", "/tmp", "--perms", "1777"]
-    command += ["--tmpfs", "/dev/shm", "--remount-ro", "/dev", "--remount-ro", "/", "--chdir", "/tmp"]
+    command += ["--proc", "/proc", "--dev", "/dev", "--perms", "1777", "--tmpfs", scratch(), "--perms", "1777"]
+    command += ["--tmpfs", "/dev/shm", "--remount-ro", "/dev", "--remount-ro", "/", "--chdir", scratch()]
     for name, value in variables.items():
         command += ["--setenv", name, value]
     return [*command, "--"]
@@ -208,6 +208,11 @@ def environment(home: str) -> dict[str, str]:
         "OMP_NUM_THREADS": "1", "COURSE_PROFILE": "quick", "COURSE_DEVICE": "cpu", "NBGRADER_EXECUTION": "autograde",
         "PYTHONDONTWRITEBYTECODE": "1", "PYTHONNOUSERSITE": "1", "PYTHONPATH": os.pathsep.join(libraries()),
     }  # fmt: skip
+
+
+def scratch() -> str:
+    """The one folder that a box may write: /tmp, unless Python itself lies there and would be covered by it."""
+    return "/scratch" if any(Path(folder).is_relative_to("/tmp") for folder in system_folders()) else "/tmp"
 
 
 def libraries() -> list[str]:

@@ -17,6 +17,7 @@ import subprocess
 import sys
 import tarfile
 import tempfile
+import threading
 import time
 import zipfile
 from collections.abc import Callable, Iterator
@@ -26,6 +27,7 @@ import nbformat
 import pytest
 from nbconvert.filters import markdown2html_mistune
 from nbformat.v4 import new_code_cell, new_markdown_cell, new_output
+from tqdm.auto import tqdm
 
 import grading
 from grading import clean, doctor, masks, release, report, run, sandbox, work
@@ -125,7 +127,16 @@ def test_a_broken_resubmission_keeps_no_stale_score_and_costs_only_itself(course
 
 
 def _grade(root: Path) -> None:
+    tqdm.set_lock(threading.RLock())  # the lock that a fork shares would stay locked after a kill
     run.run(Course(root), [CHAPTER], stub)
+
+
+def test_a_python_that_lies_in_tmp_is_not_covered_by_the_scratch_folder(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(sandbox, "system_folders", lambda: iter(["/usr/lib", "/tmp/course/.venv/lib"]))
+    assert sandbox.scratch() == "/scratch"
+    assert "--tmpfs /tmp" not in " ".join(sandbox.bubblewrap(Path("/trees"), {}))
+    monkeypatch.setattr(sandbox, "system_folders", lambda: iter(["/usr/lib", "/opt/course/.venv/lib"]))
+    assert sandbox.scratch() == "/tmp"
 
 
 def test_killed_at_random_moments_and_resumed_nothing_is_lost_or_done_twice(

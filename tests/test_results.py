@@ -44,9 +44,7 @@ def test_readme_shows_the_machine_seconds_that_were_recorded() -> None:
     text = (ROOT / "README.md").read_text(encoding="utf-8").partition("## Chapters")[2].partition("## As a student")[0]
     shown = dict(re.findall(r"^\| \[(\d\d) .*?\| (\d+) \| \[!", text, re.MULTILINE))
     seconds = {
-        chapter: ours
-        for chapter, what, ours, *_ in record.lines()
-        if what == "the notebook in `class`, CPU seconds"
+        chapter: ours for chapter, what, ours, *_ in record.lines() if what == "the notebook in `class`, CPU seconds"
     }
     assert shown == seconds
     assert len(seconds) == len(chapters())

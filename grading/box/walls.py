@@ -59,7 +59,7 @@ def raise_walls(order: dict) -> None:
         _mount(None, order["course"], None, BIND | REMOUNT | RDONLY | NOSUID | NODEV)
         for folder in order["hidden"]:
             _mount("none", folder, "tmpfs", RDONLY | NOSUID | NODEV | NOEXEC, "size=4k")
-        for folder in ("/tmp", "/dev/shm"):
+        for folder in (order["scratch"], "/dev/shm"):
             _mount("none", folder, "tmpfs", NOSUID | NODEV, f"size={order['disk']},nr_inodes=4096,mode=700")
         try:
             _mount("proc", "/proc", "proc", NOSUID | NODEV | NOEXEC)
