@@ -237,24 +237,26 @@ class Course:
         """Remember verdicts until they are in the gradebook, so that no interruption costs a second evaluation."""
         place = self._place(work)
         place.parent.mkdir(parents=True, exist_ok=True)
-        draft = place.with_suffix(f".{os.getpid()}")
-        draft.write_text(json.dumps([verdict.plain() for verdict in verdicts]))
+        draft = place.with_suffix(".draft")
+        draft.write_text(json.dumps({"digest": self.digest(work), "verdicts": [v.plain() for v in verdicts]}))
         draft.replace(place)
 
     def kept(self, work: Work) -> list[plugins.Verdict] | None:
-        """Verdicts that were found but perhaps not entered."""
-        with contextlib.suppress(OSError, ValueError, TypeError):
-            return [plugins.Verdict(**verdict) for verdict in json.loads(self._place(work).read_text())]
+        """Verdicts on this very submission that were found but perhaps not entered."""
+        with contextlib.suppress(OSError, ValueError, TypeError, KeyError):
+            kept = json.loads(self._place(work).read_text())
+            if kept["digest"] == self.digest(work):
+                return [plugins.Verdict(**verdict) for verdict in kept["verdicts"]]
         return None
 
     def forget(self, work: Work) -> None:
-        """They are in the gradebook."""
-        self._place(work).unlink(missing_ok=True)
+        """Nothing of it waits any more."""
+        for path in (self._place(work), self._place(work).with_suffix(".draft")):
+            path.unlink(missing_ok=True)
 
     def _place(self, work: Work) -> Path:
-        """Where its verdicts wait; two students may hand in the very same file."""
-        name = submissions.digest(self.digest(work).encode(), str(work).encode())
-        return self.notes / "verdicts" / f"{name}.json"
+        """Where its verdicts wait, those of the latest submission only."""
+        return self.notes / "verdicts" / f"{submissions.digest(str(work).encode())}.json"
 
 
 def contents(work: Work) -> bytes:

@@ -84,8 +84,10 @@ def _todo(course: Course, chapters: list[str], tally: Tally, claims: contextlib.
                 tally.elsewhere.append(work)
             elif trouble := course.trouble(work):
                 course.zero(work)
+                course.forget(work)
                 tally.refused[work] = trouble
             elif course.done(work, scores):
+                course.forget(work)  # a grader may have been killed before it could
                 tally.before.append(work)
             else:
                 yield work

@@ -191,7 +191,8 @@ def opened(browser: Browser, lab: tuple[Path, str], chapter: str) -> Iterator[No
     shutil.rmtree(SCREENSHOTS / chapter, ignore_errors=True)
     page = browser.new_page(viewport={"width": 1280, "height": 900})
     page.set_default_timeout(PATIENCE)
-    page.goto(re.sub(r"(?<=/lab/tree/).*(?=\?)", path.relative_to(course).as_posix(), address))
+    address = re.sub(r"(?<=/lab/tree/).*(?=\?)", path.relative_to(course).as_posix(), address)
+    page.goto(f"{address}&reset")  # or JupyterLab opens the chapter before once more, in a tab behind this one
     try:
         yield Notebook(page, path, chapter)
     finally:

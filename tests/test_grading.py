@@ -139,6 +139,31 @@ def test_a_python_that_lies_in_tmp_is_not_covered_by_the_scratch_folder(monkeypa
     assert sandbox.scratch() == "/tmp"
 
 
+@pytest.mark.parametrize("again", [False, True], ids=["resumed", "handed_in_again"])
+@pytest.mark.parametrize("step", ["keep", "write", "forget"])
+@pytest.mark.parametrize("moment", ["before", "after"])
+def test_killed_at_each_step_the_last_submission_counts_and_no_verdict_is_left_waiting(
+    course: Course, monkeypatch: pytest.MonkeyPatch, step: str, moment: str, again: bool
+) -> None:
+    toy.hand_in(course.root, "ada", deserving(2))
+    real = getattr(Course, step)
+
+    def killed(*arguments: object) -> None:
+        if moment == "after":
+            real(*arguments)
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch:
+        patch.setattr(Course, step, killed)
+        with pytest.raises(KeyboardInterrupt):
+            run.run(course, [CHAPTER], stub)
+    if again:
+        toy.hand_in(course.root, "ada", deserving(0.5))
+    run.run(course, [CHAPTER], stub)
+    assert squares(course) == {"ada": 0.5 if again else 2.0}
+    assert [path.name for path in (course.notes / "verdicts").iterdir()] == []
+
+
 def test_killed_at_random_moments_and_resumed_nothing_is_lost_or_done_twice(
     course: Course, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -167,7 +192,7 @@ def test_killed_at_random_moments_and_resumed_nothing_is_lost_or_done_twice(
     assert run.run(course, [CHAPTER], stub).graded == []
     evaluated = len(log.read_text().splitlines())
     assert evaluated <= len(wanted) + again + kills, "only what was in flight may be evaluated a second time"
-    assert not list((course.notes / "verdicts").glob("*.json"))
+    assert [path.name for path in (course.notes / "verdicts").iterdir()] == []
 
 
 @walled
@@ -194,7 +219,7 @@ def test_killed_at_random_moments_and_resumed_the_boxes_say_the_same(course: Cou
     last = [subprocess.run(command, text=True, stdout=subprocess.PIPE, check=True, **quiet).stdout for _ in range(2)]
     assert squares(course) == wanted
     assert "0 graded, 12 already graded" in last[1]
-    assert not list((course.notes / "verdicts").glob("*.json"))
+    assert [path.name for path in (course.notes / "verdicts").iterdir()] == []
 
 
 # ------------------------------------------------------------------------------------------------ several graders
