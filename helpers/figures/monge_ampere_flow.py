@@ -158,17 +158,16 @@ def losses(
     return ax
 
 
-def latent_digits(images: Array, before: Array, after: Array) -> Figure:
-    """Digits, a histogram of one standardised latent coordinate before and after the flow, and the normal curve."""
+def latent_digits(images: Array, latents: Mapping[str, Array]) -> Figure:
+    """Digits, and for every name in order the histogram of all its coordinates beside the normal curve."""
     figure, (left, right) = new_row(2, (7.6, 3.0), width_ratios=(1.1, 1))
     tiles = images[:32].reshape(4, 8, *images.shape[1:]).transpose(0, 2, 1, 3).reshape(4 * images.shape[1], -1)
     left.imshow(tiles, cmap="gray_r")
     left.set_axis_off()
     edges = np.linspace(-4, 4, 61)
-    for values, color, label in ((before, BASELINE, "whitened pixels"), (after, MODEL, "latent of the flow")):
-        right.hist(
-            np.clip(values, -4, 4).ravel(), edges, density=True, histtype="step", lw=1.5, color=color, label=label
-        )
+    line = {"density": True, "histtype": "step", "lw": 1.5}
+    for (name, values), color in zip(latents.items(), (BASELINE, DATA, MODEL), strict=False):
+        right.hist(np.clip(values, -4, 4).ravel(), edges, color=color, label=name, **line)
     right.plot(edges, np.exp(-(edges**2) / 2) / np.sqrt(2 * np.pi), color=EXACT, ls="--", label="normal")
     right.set(xlabel="coordinate", ylabel="density")
     right.legend(fontsize=8)

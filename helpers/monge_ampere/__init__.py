@@ -1,19 +1,17 @@
 """Chapter 05: flows along the gradient of a scalar potential, their exact densities, and the Ising model they learn."""
 
 from .adaptive import dormand_prince, torchdiffeq_solve
+from .digits import from_logits, gaussianisation, rearrangement, to_logits, whitening
 from .experiments import (
     digit_recipe,
-    from_logits,
     gradient_error,
     ising_recipe,
     learn_digits,
     learn_ising,
     learn_target,
     plane_recipe,
-    to_logits,
-    whitening,
 )
-from .flow import MongeAmpereFlow, flow_log_prob, integrate, normal_log_density, rk4_step
+from .flow import ComposedFlow, MongeAmpereFlow, flow_log_prob, integrate, normal_log_density, rk4_step
 from .free_energy import free_energy_gradients, importance, variational_free_energy
 from .gaussian import gaussian_brenier_map, symmetric_sqrt, transport_cost
 from .ising import (
@@ -29,7 +27,7 @@ from .ising import (
     sample_spins,
 )
 from .learn import forward_loss, reverse_loss, samples, train
-from .potentials import Convolutional, Deep, Layer, OneHidden, Quadratic, potential_grad_laplacian
+from .potentials import Convolutional, Deep, Layer, OneHidden, Quadratic, Spectral, potential_grad_laplacian
 from .symmetry import Drawn, Symmetrised, lattice_group, symmetrise
 from .targets import TARGETS, Quartic, Target
 
@@ -40,9 +38,9 @@ _PLACES = {
     "potentials.OneHidden.gradient_laplacian potentials.Deep.gradient_laplacian",
     "rk4_step": "flow.rk4_step flow.integrate flow._steps fused.fused_flow flow.fused_flow adaptive.dormand_prince "
     "flow.dormand_prince adaptive.torchdiffeq_solve flow.MongeAmpereFlow.forward flow.MongeAmpereFlow.log_prob "
-    "flow.MongeAmpereFlow.latent flow.MongeAmpereFlow.path flow.MongeAmpereFlow._run flow.flow_log_prob",
+    "flow.MongeAmpereFlow.latent flow.MongeAmpereFlow.path flow.MongeAmpereFlow.carry flow.flow_log_prob",
     "flow_log_prob": "flow.flow_log_prob flow.MongeAmpereFlow.log_prob flow.MongeAmpereFlow.latent "
-    "flow.MongeAmpereFlow._run flow.MongeAmpereFlow.forward",
+    "flow.MongeAmpereFlow.carry flow.MongeAmpereFlow.forward flow.ComposedFlow.forward flow.ComposedFlow.log_prob",
     "variational_free_energy": "free_energy.variational_free_energy free_energy.free_energy_gradients "
     "learn.reverse_loss",
     "symmetrise": "symmetry.symmetrise symmetry.Symmetrised potentials.Convolutional.layer",

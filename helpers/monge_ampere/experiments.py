@@ -10,24 +10,29 @@ from torch import Tensor, nn
 
 from helpers.training import setting
 
-from .flow import MongeAmpereFlow, integrate
+from .digits import Gaussianisation, Whitening, gaussianisation, to_logits, whitening
+from .flow import ComposedFlow, MongeAmpereFlow, integrate, normal_log_density
 from .free_energy import importance, variational_free_energy
 from .gaussian import symmetric_sqrt
 from .ising import (
     CRITICAL_TEMPERATURE,
+    adjacency,
     dual_coupling,
     dual_free_energy,
     dual_from_precision,
     order_parameter,
 )
-from .learn import forward_loss, reverse_loss, samples, train
-from .potentials import Convolutional, OneHidden
+from .learn import reverse_loss, samples, train
+from .potentials import Convolutional, OneHidden, Spectral
 from .symmetry import lattice_group
 from .targets import TARGETS
 
 
 class Recipe(NamedTuple):
-    """Sizes of a run: hidden units (or filters), flow time T, RK4 steps, batch, iterations, learning rate."""
+    """Sizes: hidden units (or filters), flow time T, RK4 steps, batch, iterations, learning rate, potentials in a row.
+
+    T and steps are those of one potential.
+    """
 
     hidden: int
     steps: int
@@ -35,6 +40,7 @@ class Recipe(NamedTuple):
     iterations: int
     lr: float
     T: float = 1.0
+    layers: int = 1
 
 
 class Run(NamedTuple):
@@ -70,10 +76,12 @@ def learn_target(
     return Run(flow, losses, *variational_free_energy(log_q, target.energy(x)), *importance(log_q, target.energy(x)))
 
 
-def _fresh(flow: MongeAmpereFlow, count: int, dim: int, generator: torch.Generator) -> tuple[Tensor, Tensor]:
+def _fresh(flow: nn.Module, count: int, dim: int, generator: torch.Generator) -> tuple[Tensor, Tensor]:
     """Samples in float64 at twice the steps of training; the flow stays that way."""
     flow.double()
-    flow.steps = 2 * flow.steps
+    for part in flow.modules():
+        if isinstance(part, MongeAmpereFlow):
+            part.steps = 2 * part.steps
     return tuple(part.cpu() for part in samples(flow, count, dim, generator))
 
 
@@ -94,7 +102,7 @@ def gradient_error(phi: nn.Module, x: Tensor, T: float, steps: int, gradient: st
 class IsingRun(NamedTuple):
     """Per site: -ln Z variational (F) with error, exact, reweighted; <m^2> with error, reweighted; sample size."""
 
-    flow: MongeAmpereFlow
+    flow: ComposedFlow
     losses: list[float]
     samples: Tensor
     F: float
@@ -109,8 +117,13 @@ class IsingRun(NamedTuple):
 
 
 def ising_recipe(profile: str) -> Recipe:
-    """Filters and steps for L = 4 (quick, class) and L = 16 (paper: 2,048 tied hidden units)."""
-    return setting(profile, Recipe(4, 6, 128, 60, 0.05), Recipe(16, 10, 256, 600, 0.04), Recipe(4, 10, 128, 3000, 0.03))
+    """Filters and steps for L = 4 (quick, class) and L = 16 (paper: 6,144 tied hidden units)."""
+    return setting(
+        profile,
+        Recipe(4, 3, 128, 40, 0.05, layers=2),
+        Recipe(4, 4, 256, 400, 0.02, layers=3),
+        Recipe(4, 4, 64, 800, 0.01, layers=6),
+    )
 
 
 def learn_ising(
@@ -121,25 +134,29 @@ def learn_ising(
     symmetric: bool = True,
     count: int = 8192,
     T: float = CRITICAL_TEMPERATURE,
+    heat: float = 0.6,
     device: torch.device | str = "cpu",
 ) -> IsingRun:
     """Variational free energy of the dual field on the periodic L x L lattice, measured in float64 on `count` samples.
 
     The flow moves y, and the field is x = K^(1/2) y, so that the Gaussian factor of the density is met before training.
-    symmetric: translations and x -> -x built into phi; else as many free hidden units.
+    symmetric: translations and x -> -x built into every potential; else as many free hidden units.
+    heat: training starts at (1 + heat) T and cools to T over its first 60 %; at T from the start, reverse KL settles
+    in the two wells of an ordered magnet and never looks between them.
     """
-    N, (K, _) = L * L, dual_coupling(L, T)
-    group = lattice_group(L) if symmetric else torch.arange(N)[None]
-    filters = recipe.hidden if symmetric else recipe.hidden * N
-    scale = 1.0 if symmetric else float(N) ** -0.5
-    phi = Convolutional(
-        group, filters, time=True, flip=symmetric, generator=generator, dtype=torch.float32, scale=scale
-    )
-    flow = MongeAmpereFlow(phi.to(device), recipe.T, recipe.steps)
-    root = symmetric_sqrt(K)
-    volume, precision = float(torch.linalg.slogdet(root)[1]), torch.linalg.inv(K)
-    stretch, narrow = root.float().to(device), precision.float().to(device)
-    loss = reverse_loss(flow, lambda y: -dual_from_precision(y @ stretch, narrow) - volume, recipe.batch, N, generator)
+    if not heat >= 0:
+        raise ValueError(f"heat must be zero or positive; got {heat}")
+    N, K = L * L, dual_coupling(L, T)[0]
+    flow = _lattice_flow(L, recipe, symmetric, generator).to(device)
+    root, precision = symmetric_sqrt(K), torch.linalg.inv(K)
+    volume, stretch = float(torch.linalg.slogdet(root)[1]), root.float().to(device)
+    cooling = iter([T * (1 + heat * max(0.0, 1 - n / (0.6 * recipe.iterations))) for n in range(recipe.iterations)])
+
+    def loss() -> Tensor:
+        narrow = torch.linalg.inv(dual_coupling(L, next(cooling))[0]).float().to(device)
+        energy = lambda y: -dual_from_precision(y @ stretch, narrow) - volume  # noqa: E731
+        return reverse_loss(flow, energy, recipe.batch, N, generator)()
+
     losses = train(flow, loss, iterations=recipe.iterations, lr=recipe.lr, description=f"Ising {L} x {L}")
     y, log_q = _fresh(flow, count, N, generator)
     x, log_q = y @ root, log_q - volume
@@ -152,57 +169,34 @@ def learn_ising(
     return IsingRun(flow, losses, x, F / N, error / N, exact, -log_Z / N, m2, m2_error, weighted, ess, count)
 
 
+def _lattice_flow(L: int, recipe: Recipe, symmetric: bool, generator: torch.Generator) -> ComposedFlow:
+    """Per layer one hidden layer of tied weights, then a quadratic potential; without symmetry free weights alone."""
+    N, alike = L * L, {"generator": generator, "dtype": torch.float32}
+    if not symmetric:
+        free = [OneHidden(N, recipe.hidden * N, scale=0.1, **alike) for _ in range(recipe.layers)]
+        return ComposedFlow([MongeAmpereFlow(phi, recipe.T, recipe.steps) for phi in free])
+    group, bonds = lattice_group(L), adjacency(L)
+    even = {"activation": "lncosh", "bias": False, "flip": False}  # phi(-x) = phi(x) at half the price of two terms
+    flows = []
+    for _ in range(recipe.layers):
+        for phi in (Convolutional(group, recipe.hidden, scale=0.1, **even, **alike), Spectral(bonds, torch.float32)):
+            flows.append(MongeAmpereFlow(phi, recipe.T, recipe.steps))
+    return ComposedFlow(flows)
+
+
 # ------------------------------------------------------------------------------------------------ digits
-
-SQUEEZE = 1e-6
-
-
-def to_logits(images: np.ndarray, generator: torch.Generator) -> Tensor:
-    """x = logit(l + (1 - 2 l)(pixel + u) / 256), l = 1e-6, u uniform: uint8 (count, ...) -> float32 (count, pixels)."""
-    pixels = torch.tensor(images.reshape(len(images), -1), dtype=torch.float64)
-    noise = torch.rand(pixels.shape, generator=generator, dtype=torch.float64)
-    return torch.logit(SQUEEZE + (1 - 2 * SQUEEZE) * (pixels + noise) / 256).float()
-
-
-def from_logits(x: Tensor) -> np.ndarray:
-    """Grey levels in [0, 1]: (count, pixels) -> (count, side, side)."""
-    grey = (torch.sigmoid(x.double()) - SQUEEZE) / (1 - 2 * SQUEEZE)
-    side = round(x.shape[1] ** 0.5)
-    return grey.reshape(-1, side, side).numpy()
-
-
-class Whitening(NamedTuple):
-    """The optimal map of N(mean, S) to N(0, 1): z = S^(-1/2) (x - mean); half_log_det = ln det S / 2."""
-
-    mean: Tensor
-    root: Tensor
-    inverse: Tensor
-    half_log_det: float
-
-    def there(self, x: Tensor) -> Tensor:
-        """(batch, d) data -> whitened."""
-        return (x - self.mean) @ self.inverse
-
-    def back(self, z: Tensor) -> Tensor:
-        """(batch, d) whitened -> data."""
-        return z @ self.root + self.mean
-
-
-def whitening(x: Tensor) -> Whitening:
-    """Fit the Gaussian of the data x (count, d) and return its map to N(0, 1), worked out in float64."""
-    x = x.double()
-    root = symmetric_sqrt(torch.cov(x.T))
-    half = float(torch.linalg.slogdet(root)[1])
-    return Whitening(x.mean(0).float(), root.float(), torch.linalg.inv(root).float(), half)
 
 
 class DigitRun(NamedTuple):
-    """A flow on whitened logits, losses, and test NLL in nats: of the Gaussian alone, of the flow, and its error."""
+    """A flow on what two closed maps leave, losses, and test NLL in nats: of either map alone, both, and the flow."""
 
     flow: MongeAmpereFlow
     white: Whitening
+    maps: Gaussianisation
     losses: list[float]
     gaussian: float
+    pixels: float
+    both: float
     nll: float
     error: float
 
@@ -239,21 +233,23 @@ def learn_digits(
     generator: torch.Generator,
     device: torch.device | str = "cpu",
 ) -> DigitRun:
-    """Density of uint8 digits (count, 28, 28) in logit space: the Gaussian map first, then the flow, float32."""
-    x = to_logits(train_images, generator)
-    white = whitening(x)
-    phi = _kinks(white.there(x[:5000]), recipe.hidden, generator)
+    """Density of uint8 digits (count, 28, 28) in logit space: two closed maps first, then the flow, float32."""
+    white, maps = whitening(to_logits(train_images, generator)), gaussianisation(train_images, generator)
+    phi = _kinks(maps.there(to_logits(train_images[:5000], generator))[0].float(), recipe.hidden, generator)
     flow = MongeAmpereFlow(phi.to(device), recipe.T, recipe.steps)
 
-    def batch() -> Tensor:
+    def loss() -> Tensor:
         chosen = torch.randint(len(train_images), (recipe.batch,), generator=generator)
-        return white.there(to_logits(train_images[chosen.numpy()], generator)).to(device)
+        z, log_det = maps.there(to_logits(train_images[chosen.numpy()], generator))
+        return -flow.log_prob(z.float().to(device)).mean() - float(log_det.mean())
 
-    losses = train(flow, forward_loss(flow, batch), iterations=recipe.iterations, lr=recipe.lr, description="digits")
-    z = white.there(to_logits(test_images, generator))
-    with torch.no_grad():
-        log_q = torch.cat([flow.log_prob(part.to(device)).cpu() for part in z.split(1000)]).double()
-    nll = white.half_log_det - log_q
-    gaussian = white.half_log_det + 0.5 * float((z.double() ** 2).sum(1).mean()) + 0.5 * z.shape[1] * np.log(2 * np.pi)
-    offset = [loss + white.half_log_det for loss in losses]
-    return DigitRun(flow, white, offset, gaussian, float(nll.mean()), float(nll.std() / len(nll) ** 0.5))
+    losses = train(flow, loss, iterations=recipe.iterations, lr=recipe.lr, description="digits")
+    measured = []
+    for x in to_logits(test_images, generator).split(1000):
+        z, log_det = maps.there(x)
+        with torch.no_grad():
+            log_q = flow.log_prob(z.float().to(device)).double().cpu()
+        closed = [-normal_log_density(y) - change for y, change in (white.there(x), maps.pixels.there(x), (z, log_det))]
+        measured.append(torch.stack([*closed, -log_q - log_det]))
+    nll = torch.cat(measured, 1)
+    return DigitRun(flow, white, maps, losses, *nll.mean(1).tolist(), float(nll[-1].std() / nll.shape[1] ** 0.5))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 
 import torch
 from torch import Tensor, nn
@@ -86,17 +87,17 @@ class MongeAmpereFlow(nn.Module):
 
     def forward(self, z: Tensor) -> tuple[Tensor, Tensor]:
         """x = x(T) from x(0) = z, and ln q(x): (batch, d) -> (batch, d), (batch,)."""
-        x, change = self._run(z, 0.0, self.T)
+        x, change = self.carry(z)
         return x, normal_log_density(z) + change
 
     def log_prob(self, x: Tensor) -> Tensor:
         """ln q(x): (batch, d) -> (batch,)."""
-        z, change = self._run(x, self.T, 0.0)
+        z, change = self.carry(x, back=True)
         return normal_log_density(z) - change
 
     def latent(self, x: Tensor) -> Tensor:
         """z of x, normal if the model is right: (batch, d) -> (batch, d)."""
-        return self._run(x, self.T, 0.0)[0]
+        return self.carry(x, back=True)[0]
 
     def path(self, z: Tensor, frames: int = 21) -> tuple[Tensor, Tensor]:
         """x(t) (frames, batch, d) and ln p(x(t), t) (frames, batch) at equal times from 0 to T, without gradients."""
@@ -111,10 +112,38 @@ class MongeAmpereFlow(nn.Module):
                 densities.append(log_p)
         return torch.stack(points), torch.stack(densities)
 
-    def _run(self, x: Tensor, start: float, end: float) -> tuple[Tensor, Tensor]:
+    def carry(self, x: Tensor, back: bool = False) -> tuple[Tensor, Tensor]:
+        """Whatever lies at x at time 0 (T if back), carried to the other end, and its change of ln p: `integrate`."""
+        start, end = (self.T, 0.0) if back else (0.0, self.T)
         if self.steps is None:
             return dormand_prince(self.potential, x, start, end, tol=self.tol)[:2]
         return integrate(self.potential, x, start, end, self.steps, gradient=self.gradient)
+
+
+class ComposedFlow(nn.Module):
+    """Flows in a row, each starting where the one before ends: one flow whose potential changes at given times."""
+
+    def __init__(self, flows: Sequence[MongeAmpereFlow]):
+        super().__init__()
+        if not flows:
+            raise ValueError("at least one flow is needed; got none")
+        self.flows = nn.ModuleList(flows)
+
+    def forward(self, z: Tensor) -> tuple[Tensor, Tensor]:
+        """x and ln q(x) of normal z: (batch, d) -> (batch, d), (batch,)."""
+        x, log_q = z, normal_log_density(z)
+        for flow in self.flows:
+            x, change = flow.carry(x)
+            log_q = log_q + change
+        return x, log_q
+
+    def log_prob(self, x: Tensor) -> Tensor:
+        """ln q(x): (batch, d) -> (batch,)."""
+        total = torch.zeros_like(x[:, 0])
+        for flow in reversed(self.flows):
+            x, change = flow.carry(x, back=True)
+            total = total - change
+        return normal_log_density(x) + total
 
 
 def _check(x: Tensor, steps: int, gradient: str) -> None:

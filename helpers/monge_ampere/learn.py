@@ -5,15 +5,13 @@ from __future__ import annotations
 from collections.abc import Callable
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from helpers.training import progress
 
-from .flow import MongeAmpereFlow
-
 
 def train(
-    flow: MongeAmpereFlow,
+    flow: nn.Module,
     loss_of: Callable[[], Tensor],
     *,
     iterations: int,
@@ -47,7 +45,7 @@ def train(
 
 
 def reverse_loss(
-    flow: MongeAmpereFlow, energy: Callable[[Tensor], Tensor], batch: int, dim: int, generator: torch.Generator
+    flow: nn.Module, energy: Callable[[Tensor], Tensor], batch: int, dim: int, generator: torch.Generator
 ) -> Callable[[], Tensor]:
     """Draws a fresh batch and returns <E(x) + ln q(x)> (note Eq. 45), differentiable through the samples (Eq. 54)."""
     like = next(flow.parameters())
@@ -60,13 +58,13 @@ def reverse_loss(
     return loss
 
 
-def forward_loss(flow: MongeAmpereFlow, data: Callable[[], Tensor]) -> Callable[[], Tensor]:
+def forward_loss(flow: nn.Module, data: Callable[[], Tensor]) -> Callable[[], Tensor]:
     """Negative log-likelihood <-ln q(x)> of a fresh batch of data."""
     return lambda: -flow.log_prob(data()).mean()
 
 
 def samples(
-    flow: MongeAmpereFlow,
+    flow: nn.Module,
     count: int,
     dim: int,
     generator: torch.Generator,

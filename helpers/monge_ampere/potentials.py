@@ -1,4 +1,4 @@
-"""Scalar potentials phi(x, t) with exact gradient and Laplacian: one hidden layer, deep, symmetrised, quadratic."""
+"""Scalar potentials phi(x, t) with exact gradient and Laplacian: one hidden layer, deep, quadratic."""
 
 from __future__ import annotations
 
@@ -243,6 +243,32 @@ class Quadratic(nn.Module):
     def from_plain(tree: dict[str, Tensor]) -> Quadratic:
         """Rebuild the potential without gradients from `to_plain`; ValueError unless A and B are square and alike."""
         return Quadratic(*_plain_tensors(tree, "A", "B")).requires_grad_(False)
+
+
+class Spectral(nn.Module):
+    """phi(x) = x^T f(A) x / 2 with f learned freely on the spectrum of a symmetric A (d, d); f = 0 at first.
+
+    The flow is linear, exp(t f(A)), and has every symmetry of A: with A = `adjacency(L)`, those of the lattice.
+    """
+
+    def __init__(self, A: Tensor, dtype: torch.dtype = torch.float64):
+        super().__init__()
+        if A.ndim != 2 or not torch.equal(A, A.T):
+            raise ValueError(f"A must be a symmetric matrix; got {tuple(A.shape)}")
+        levels, modes = torch.linalg.eigh(A)
+        level = (levels.diff(prepend=levels[:1]) > 1e-9 * levels.abs().max()).cumsum(0)  # equal ones share f
+        self.f = nn.Parameter(torch.zeros(int(level[-1]) + 1, dtype=dtype))
+        self.register_buffer("level", level)
+        self.register_buffer("modes", modes.to(dtype))
+
+    def value(self, x: Tensor, t: float = 0.0) -> Tensor:
+        """phi: (batch, d) -> (batch,)."""
+        return 0.5 * (x * self.gradient_laplacian(x, t)[0]).sum(1)
+
+    def gradient_laplacian(self, x: Tensor, t: float = 0.0) -> tuple[Tensor, Tensor]:
+        """f(A) x and the trace of f(A), repeated over the batch."""
+        f = self.f[self.level]
+        return (x @ self.modes * f) @ self.modes.T, f.sum().expand(len(x))
 
 
 def _plain_tensors(tree: dict[str, Tensor], *names: str) -> list[Tensor]:
