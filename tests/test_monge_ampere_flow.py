@@ -455,6 +455,35 @@ def test_a_target_that_nobody_knows_is_refused_with_the_names_of_those_that_are(
         ma.learn_target("rong", ma.plane_recipe("quick"), generator)
 
 
+def test_the_weighted_loss_is_the_cross_entropy_of_the_target(generator):
+    flow = ma.MongeAmpereFlow(ma.Quadratic(torch.diag(torch.tensor([0.3, -0.1], dtype=F64))), 1.0, 20)
+    variance = torch.tensor([1.3, 1.1], dtype=F64)
+    energy = lambda x: 0.5 * (x * x / variance).sum(1)  # noqa: E731
+    loss = ma.weighted_loss(flow, energy, 4000, 2, generator)
+    found = torch.stack([loss().detach() for _ in range(25)])
+    width = torch.exp(2 * flow.potential.A.diagonal()).detach()  # q is normal with these variances
+    exact = 0.5 * float((torch.log(2 * math.pi * width) + variance / width).sum())
+    assert abs(float(found.mean()) - exact) < 6 * float(found.std()) / 5
+    reverse = ma.reverse_loss(flow, energy, 100_000, 2, generator)()
+    assert abs(float(reverse) - exact) > 0.1, "another direction of the divergence"
+
+
+def test_weighted_steps_end_at_the_target(generator):
+    flow = ma.MongeAmpereFlow(ma.Quadratic(torch.full((1, 1), -0.4, dtype=F64)), 1.0, 20)
+    loss = ma.weighted_loss(flow, lambda x: 0.5 * x[:, 0] ** 2, 2000, 1, generator)
+    ma.train(flow, loss, iterations=60, lr=0.05)
+    growth = (flow.potential.A + flow.potential.B / 2).item()  # ln of the width of q
+    assert abs(growth) < 0.02, "q = p is its minimum"
+
+
+@pytest.mark.parametrize("weighted", [0, 2])
+def test_the_recipe_says_how_many_weighted_steps_follow(weighted, generator):
+    recipe = ma.ising_recipe("quick")._replace(iterations=3, weighted=weighted)
+    run = ma.learn_ising(4, recipe, generator, count=512)
+    assert run.exact - 4 * run.F_error < run.F
+    assert len(run.losses) == 3, "the weighted loss is no free energy"
+
+
 def test_drawn_group_elements_are_right_on_average_but_make_no_flow(generator):
     lopsided, x = ma.OneHidden(9, 5, scale=3.0, generator=generator), torch.randn(4, 9, generator=generator, dtype=F64)
     drawn, summed = ma.Drawn(lopsided, GROUP, 3), ma.Symmetrised(lopsided, GROUP, flip=False)

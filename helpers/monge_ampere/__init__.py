@@ -26,7 +26,7 @@ from .ising import (
     order_parameter,
     sample_spins,
 )
-from .learn import forward_loss, reverse_loss, samples, train
+from .learn import forward_loss, reverse_loss, samples, train, weighted_loss
 from .potentials import Convolutional, Deep, Layer, OneHidden, Quadratic, Spectral, potential_grad_laplacian
 from .symmetry import Drawn, Symmetrised, lattice_group, symmetrise
 from .targets import TARGETS, Quartic, Target

@@ -1,4 +1,4 @@
-"""Training: variational free energy (reverse KL) and density estimation (forward KL), Adam on a cosine schedule."""
+"""Training: variational free energy (reverse KL), density estimation (forward KL), Adam on a cosine schedule."""
 
 from __future__ import annotations
 
@@ -54,6 +54,25 @@ def reverse_loss(
         z = torch.randn(batch, dim, generator=generator, dtype=like.dtype).to(like.device)
         x, log_q = flow(z)
         return (energy(x) + log_q).mean()
+
+    return loss
+
+
+def weighted_loss(
+    flow: nn.Module, energy: Callable[[Tensor], Tensor], batch: int, dim: int, generator: torch.Generator
+) -> Callable[[], Tensor]:
+    """Draws a fresh batch and returns -sum_i w_i ln q(x_i), w ~ exp(-E - ln q) normalised over the batch.
+
+    It estimates -<ln q> over exp(-E) / Z, so it raises q where samples are too rare; reverse KL cannot see that. It
+    needs a flow whose samples already count: see `importance`.
+    """
+    like = next(flow.parameters())
+
+    def loss() -> Tensor:
+        with torch.no_grad():
+            x, log_q = flow(torch.randn(batch, dim, generator=generator, dtype=like.dtype).to(like.device))
+            weight = torch.softmax(-energy(x) - log_q, 0)
+        return -(weight * flow.log_prob(x)).sum()
 
     return loss
 
