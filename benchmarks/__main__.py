@@ -21,7 +21,7 @@ RUNS = {  # script -> chapter and the arguments of each run; scripts that are no
         "04",
         [["ring"], ["ring", "--profile", "paper"], ["marshall"], ["square4"], ["square6"], ["long"]],
     ),
-    "monge_ampere_results.py": ("05", [["ising"], ["digits"]]),
+    "monge_ampere_results.py": ("05", [["ising"]]),
     "grading.py": ("grading", [[], ["term"]]),
 }
 
