@@ -11,8 +11,9 @@ import pytest
 import torch
 
 from helpers import graph
-from helpers.checks import boundary
-from helpers.checks.boundary import Answer, BoundaryError, Local, NotWritten, Raised, decode, encode
+from helpers.checks import boundary, wire
+from helpers.checks.boundary import Answer, Local, NotJudged, NotWritten, Raised, Unsteady
+from helpers.checks.wire import BoundaryError, decode, encode
 
 PLAIN = [
     None,
@@ -81,12 +82,12 @@ def test_everything_else_is_refused(value: object) -> None:
 
 def test_deep_and_wide_trees_are_refused() -> None:
     deep: object = 0
-    for _ in range(boundary.MAX_DEPTH + 2):
+    for _ in range(wire.MAX_DEPTH + 2):
         deep = [deep]
     with pytest.raises(BoundaryError):
         encode(deep)
     with pytest.raises(BoundaryError):
-        encode([0] * (boundary.MAX_ITEMS + 1))
+        encode([0] * (wire.MAX_ITEMS + 1))
     cycle: list = []
     cycle.append(cycle)
     with pytest.raises(BoundaryError):
@@ -133,16 +134,53 @@ def test_malformed_replies_are_refused_and_run_nothing(message: bytes) -> None:
         decode(message)
 
 
-def test_an_answer_gets_copies_and_can_be_asked_what_it_did_to_them() -> None:
+def test_an_answer_gets_copies() -> None:
     def greedy(x: np.ndarray) -> float:
         x *= 0
         return float(x.sum())
 
     x = np.ones(3)
-    answer = Answer("greedy", Local(greedy=greedy))
-    assert answer(x) == 0
+    assert Answer("greedy", Local(greedy=greedy))(x) == 0
     assert np.array_equal(x, np.ones(3))
-    assert np.array_equal(answer.with_arguments(x)[1][0], np.zeros(3))
+
+
+def halved(x: np.ndarray) -> np.ndarray:
+    x /= 2
+    return x.copy()
+
+
+def drained(x: list) -> float:
+    return x.pop()
+
+
+def piling(x: np.ndarray, kept: list = []) -> int:  # noqa: B006 - the fault to be caught
+    kept.append(x)
+    return len(kept)
+
+
+@pytest.mark.parametrize(
+    ("function", "given", "changed"), [(halved, np.ones(2), (0,)), (drained, [1.0], (0,)), (piling, np.ones(2), ())]
+)
+def test_the_same_question_is_asked_twice_of_the_same_objects(
+    function: Callable, given: object, changed: tuple
+) -> None:
+    with pytest.raises(Unsteady) as caught:
+        Answer("f", Local(f=function))(given)
+    assert caught.value.changed == changed
+
+
+def test_an_endless_call_ends_the_judgement() -> None:
+    answer = Answer("spin", Local(spin=spin))
+    answer.judgement.seconds = boundary.JUDGEMENT_SECONDS - 0.3
+    with pytest.raises(Raised, match="OutOfTime"):
+        answer()
+    with pytest.raises(NotJudged):
+        answer()
+
+
+def test_a_reply_of_hundreds_of_megabytes_is_refused() -> None:
+    with pytest.raises(Raised, match="over 32 MiB"):
+        Answer("f", Local(f=lambda: np.zeros(2**25)))()
 
 
 def test_whatever_an_answer_does_is_a_reply(capfd: pytest.CaptureFixture) -> None:

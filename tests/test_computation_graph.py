@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from helpers import data, graph, oracles
-from helpers.checks import boundary
+from helpers.checks import wire
 from helpers.figures import computation_graph as figures
 from helpers.graph import operations
 
@@ -232,7 +232,7 @@ def test_backward_on_the_list_agrees_with_the_live_graph_in_any_order(rng):
 
 def test_a_graph_survives_the_boundary(rng):
     tape = graph.Graph.from_node(tangle(rng)[0], rng)
-    copy = boundary.decode(boundary.encode(tape))
+    copy = wire.decode(wire.encode(tape))
     assert (copy.ops, copy.names, copy.parents, copy.output) == (tape.ops, tape.names, tape.parents, tape.output)
     for mine, theirs in zip(graph.backward(copy), graph.backward(tape), strict=True):
         np.testing.assert_array_equal(mine, theirs)

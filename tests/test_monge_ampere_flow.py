@@ -9,7 +9,7 @@ import torch
 
 from helpers import monge_ampere as ma
 from helpers import oracles
-from helpers.checks import boundary
+from helpers.checks import wire
 from helpers.figures import monge_ampere_flow as figures
 
 F64 = torch.float64
@@ -529,7 +529,7 @@ def test_bad_input_is_answered_with_one_sentence(call):
 @pytest.mark.parametrize("kind", ["OneHidden", "Quadratic"])
 def test_potentials_cross_the_boundary_and_bad_ones_are_refused(kind, generator):
     phi = potentials()["softplus" if kind == "OneHidden" else "quadratic"]
-    again = boundary.decode(boundary.encode(phi))
+    again = wire.decode(wire.encode(phi))
     x = points("softplus", generator)
     assert torch.equal(again.value(x, 0.5), phi.value(x, 0.5))
     assert not any(p.requires_grad for p in again.parameters())

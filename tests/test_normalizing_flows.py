@@ -9,7 +9,7 @@ import torch
 from scipy import stats
 
 from helpers import data, flows, oracles
-from helpers.checks import boundary
+from helpers.checks import wire
 from helpers.figures import normalizing_flows as figures
 
 MASK = torch.tensor([True, False, True, True, False])
@@ -328,7 +328,7 @@ def test_a_digit_flow_starts_as_the_copula_learns_and_returns_its_digits(generat
 )
 def test_a_flow_survives_the_boundary(name, generator):
     flow = flows.Flow(shaken(BIJECTORS[name](generator), generator))
-    copy = boundary.decode(boundary.encode(flow))
+    copy = wire.decode(wire.encode(flow))
     x = torch.randn(4, DIM, generator=generator, dtype=torch.float64)
     assert torch.equal(copy.log_prob(x), flow.log_prob(x))
     assert [p.requires_grad for p in copy.parameters()] == [p.requires_grad for p in flow.parameters()]

@@ -44,7 +44,7 @@ def _judge_parity(ok: Expect, parity_network: Answer, n: int) -> None:
         ok.fail(f"{len(wrong)} of the {2**n} inputs of {n} bits are misread, {example} first; a unit fires above 0")
 
 
-@exercise(points=3)
+@exercise(points=3, steady=0.5)
 def linear_backward(linear_backward: Answer, *, rng: Rng) -> None:
     """Note Eqs. (13), (15), (16): gradients of x W + b from the gradient delta of the layer's output."""
     batch, rows, columns = rng.permutation(np.arange(3, 8))[:3]
@@ -83,10 +83,6 @@ def linear_backward(linear_backward: Answer, *, rng: Rng) -> None:
             "db sums over the outputs: the axis to sum is the batch": delta.sum(axis=1),
         }
         ok.close(db, truth, "db disagrees with central differences", tolerance=1e-7, mistakes=mistakes, name="db")
-    with law("the arguments are left as they were", points=0.5, after=bias) as ok:
-        _, after = linear_backward.with_arguments(x, W, delta)
-        for name, old, new in zip(("x", "W", "delta"), (x, W, delta), after, strict=False):
-            ok.close(new, old, f"{name} was changed in place: return new arrays", name=name)
 
 
 def _factors(name: str, truth: Array, batch: int) -> dict[str, Array]:
@@ -244,7 +240,7 @@ def _judge_graph(ok: Expect, backward: Answer, loss: graph.Node, rng: Rng, slow:
         ok.close(mine, exact, hint)
 
 
-@exercise(points=3)
+@exercise(points=3, steady=0.5)
 def momentum_step(momentum_step: Answer, *, rng: Rng) -> None:
     """Eqs. (18), (19) with the learning rate in its place: v <- αv - ηg, then θ <- θ + v."""
     theta, velocity, gradient = rng.normal(size=(3, 5))
@@ -271,10 +267,6 @@ def momentum_step(momentum_step: Answer, *, rng: Rng) -> None:
     with law("α = 0 is gradient descent, Eq. (17)", points=0.5, after=by_hand) as ok:
         got = ok.many(momentum_step(theta, velocity, gradient, rate, 0.0), 2, "θ and v")
         ok.close(got[0], theta - rate * gradient, "without momentum a step is -η times the gradient", name="θ")
-    with law("the arguments are left as they were", points=0.5, after=by_hand) as ok:
-        _, after = momentum_step.with_arguments(theta, velocity, gradient, rate, alpha)
-        for name, old, new in zip(("θ", "v", "the gradient"), (theta, velocity, gradient), after, strict=False):
-            ok.close(new, old, f"{name} was changed in place: return new arrays")
     with law("momentum crosses a narrow valley in fewer steps", points=1, after=by_hand) as ok:
         plain, heavy = _steps_to_floor(ok, momentum_step, 0.0), _steps_to_floor(ok, momentum_step, 0.8)
         ok.true(heavy < 0.6 * plain, f"it takes {heavy} steps with α = 0.8 and {plain} without")

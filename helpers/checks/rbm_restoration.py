@@ -318,7 +318,7 @@ def _fits(counts: Array, expected: Array) -> bool:
     return bool(stats.chi2.sf(statistic, max(use.sum() - 1, 1)) > 1e-6)
 
 
-@exercise(points=4)
+@exercise(points=4, steady=0.5)
 def gibbs_sweep(gibbs_sweep: Answer, *, rng: Rng) -> None:
     """Block Gibbs sampling: new h from v, then new v from the new h, for many chains at once."""
     one = "one sweep from a fixed start: p(h' | v) p(v' | h')"
@@ -349,11 +349,6 @@ def gibbs_sweep(gibbs_sweep: Answer, *, rng: Rng) -> None:
             any(not np.array_equal(first[0], o) for o in other),
             "every seed gives the same result: the seed goes unused",
         )
-    with law("the arguments are left as they were", points=0.5, after=one) as ok:
-        given = _tensors(v, h, W, a, b)
-        _, after = gibbs_sweep.with_arguments(*given, seed)
-        for name, old, new in zip(("v", "h", "W", "a", "b"), given, after, strict=False):
-            ok.close(new, old.numpy(), f"{name} was changed in place: return new tensors")
 
 
 def _sweep_once(ok: Expect, answer: Answer, v: Array, h: Array, machine: tuple, rng: Rng) -> tuple[Array, Array]:
@@ -434,10 +429,8 @@ def restore(restore: Answer, *, rng: Rng) -> None:
         spread = np.sqrt(np.mean((lost - _posterior(v, known, machine)) ** 2))
         ok.true(spread < 0.25, "single images scatter as widely as samples do: average over the sweeps")
     with law("the known pixels come back untouched", points=0.5, after=mean) as ok:
-        got, after = restore.with_arguments(*given, 5, seed)
-        got = ok.array(got, copies.shape)
+        got = ok.array(restore(*given, 5, seed, twice=True), copies.shape)
         ok.close(got[:, known], copies[:, known], "known pixels have changed: they were measured, so they stay")
-        ok.close(after[0], copies, "the damaged images were changed in place: return new ones")
     with law(
         "on real digits nearer to the truth than the mean image and the nearest digit", points=1, after=mean
     ) as ok:

@@ -34,7 +34,7 @@ def _code(configurations: Array) -> Array:
 
 
 def _plain(bonds: spins.Bonds) -> tuple[torch.Tensor, ...]:
-    return tuple(bonds)
+    return bonds
 
 
 def _some_bonds(rng: Rng, periodic: bool) -> spins.Bonds:
@@ -211,10 +211,9 @@ def metropolis(metropolis: Answer, *, rng: Rng) -> None:
     sector = "every chain stays in its sector, one exchange at a time"
     with law(sector, points=0.5) as ok:
         start = basis[rng.integers(0, 20, size=50)]
-        reply, after = metropolis.with_arguments(table, start, int(rng.integers(1 << 30)), 8)
+        reply = metropolis(table, start, int(rng.integers(1 << 30)), 8)
         samples, _ = ok.many(reply, 2, "the samples and the acceptance")
         samples = ok.array(samples, (8, 50, 6), name="the samples (steps, chains, sites)")
-        ok.true(np.array_equal(after[1].numpy(), start.numpy()), "`start` was changed in place: clone it first")
         ok.true(np.all(np.abs(samples) == 1) and np.all(samples.sum(axis=2) == 0), "a sample has Sz different from 0")
         path = np.concatenate([start.numpy()[None], samples])
         changed = np.array([(a != b).sum(axis=1) for a, b in pairwise(path)])

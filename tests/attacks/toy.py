@@ -27,7 +27,7 @@ def helpers(folder: Path) -> Path:
     (folder / "helpers" / "__init__.py").write_text('"""The tiny course."""\n')
     shutil.copy(HERE / "course" / "toy.py", folder / "helpers")
     shutil.copy(HERE / "course" / "check_toy.py", checks / "toy.py")
-    for name in ("__init__.py", "boundary.py", "laws.py"):
+    for name in ("__init__.py", "boundary.py", "wire.py", "report.py", "observe.py", "expect.py", "laws.py"):
         shutil.copy(ROOT / "helpers" / "checks" / name, checks)
     return folder / "helpers"
 

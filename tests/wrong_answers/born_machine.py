@@ -103,10 +103,10 @@ wrong("apply_gate", "adjoint", gate_adjoint)
 wrong("apply_gate", "complex conjugated", gate_conjugated)
 wrong("apply_gate", "two qubits are exchanged", gate_control_and_target_swapped)
 wrong("apply_gate", "two qubits are exchanged", gate_sorted_qubits)
-wrong("apply_gate", "changed in place", gate_in_place)
-wrong("apply_gate", "another state", gate_real_part)
+wrong("apply_gate", "changed in place|writes into its argument", gate_in_place)
+wrong("apply_gate", "another state|imaginary part", gate_real_part)
 wrong("apply_gate", "another state|exchanged", gate_neighbours_only)
-wrong("apply_gate", "another state", gate_forgets_to_move_back)
+wrong("apply_gate", "another state|another order", gate_forgets_to_move_back)
 
 # ---------------------------------------------------------------------------------------------------------- rotation
 
@@ -176,7 +176,7 @@ wrong("rotation", "float32", rotation_in_single_precision)
 wrong("rotation", "first two terms", rotation_first_order)
 wrong("rotation", "halved twice", rotation_halved_twice)
 wrong("rotation", "degrees", rotation_in_degrees)
-wrong("rotation", "2π is -1|add up", rotation_folded)
+wrong("rotation", "2π is -1|add up|wrong sign", rotation_folded)
 
 # ------------------------------------------------------------------------------------------------ born_probabilities
 
@@ -500,7 +500,7 @@ wrong("parameter_shift_gradient", "half of the gradient", shift_half_of_it)
 wrong("parameter_shift_gradient", "sign is turned round", shift_wrong_sign)
 wrong("parameter_shift_gradient", "kernel is missing", shift_without_kernel)
 wrong("parameter_shift_gradient", "target is missing", shift_without_target)
-wrong("parameter_shift_gradient", "too noisy|finite step", shift_finite_difference)
+wrong("parameter_shift_gradient", "too noisy|finite step|finite difference", shift_finite_difference)
 wrong("parameter_shift_gradient", "central differences", shift_one_sided)
 wrong("parameter_shift_gradient", "does not feel the shots", shift_by_autograd)
 

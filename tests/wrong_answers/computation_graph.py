@@ -171,8 +171,8 @@ wrong("linear_backward", "dx is one mean over the batch", dx_mean)
 wrong("linear_backward", "dx is one sum over the batch", dx_sum)
 wrong("linear_backward", "dW has the wrong sign", dw_uphill)
 wrong("linear_backward", "db has the wrong sign", db_uphill)
-wrong("linear_backward", "delta was changed in place", delta_divided_in_place)
-wrong("linear_backward", "delta was changed in place", delta_summed_in_place)
+wrong("linear_backward", "writes into its argument|divides by the batch", delta_divided_in_place)
+wrong("linear_backward", "writes into its argument", delta_summed_in_place)
 
 # --------------------------------------------------------------------------------------------- softmax_cross_entropy
 
@@ -390,13 +390,13 @@ right("backward", graph.backward)
 right("backward", backward_by_counting)
 right("backward", backward_by_recursion)
 wrong("backward", "overwrites", last_write_wins)
-wrong("backward", "was every child of it finished", in_listed_order)
+wrong("backward", "was every child of it finished|zero everywhere|only its|overwrites", in_listed_order)
 wrong("backward", "was every child of it finished|add up|receives twice", depth_first)
 wrong("backward", "walked anew", every_path)
 wrong("backward", "receives twice", one_visit_per_parent)
-wrong("backward", "is wrong", uphill)
+wrong("backward", "is wrong|wrong sign", uphill)
 wrong("backward", "one gradient per node", leaves_only)
-wrong("backward", "start from zero each time", stale)
+wrong("backward", "start from zero each time|keeps something", stale)
 
 # ----------------------------------------------------------------------------------------------------- momentum_step
 
@@ -450,13 +450,13 @@ def momentum_in_place(theta, velocity, gradient, learning_rate, alpha):
 right("momentum_step", graph.momentum_step)
 right("momentum_step", momentum_in_one_line)
 right("momentum_step", momentum_in_torch)
-wrong("momentum_step", "uphill", momentum_uphill)
+wrong("momentum_step", "uphill|wrong sign", momentum_uphill)
 wrong("momentum_step", "moves against v", momentum_minus_v)
 wrong("momentum_step", "applied twice", momentum_rate_twice)
 wrong("momentum_step", "lacks the learning rate", momentum_as_printed)
 wrong("momentum_step", "update v first", momentum_old_velocity)
 wrong("momentum_step", "1 - α", momentum_averaged)
-wrong("momentum_step", "changed in place", momentum_in_place)
+wrong("momentum_step", "changed in place|writes into its argument", momentum_in_place)
 
 # ---------------------------------------------------------------------------------------------------- input_gradient
 

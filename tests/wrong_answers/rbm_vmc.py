@@ -300,7 +300,12 @@ def neighbours_only(log_psi, start, seed, steps):
 right("metropolis", vmc.metropolis)
 right("metropolis", sampler(), name="any_two_sites")
 right("metropolis", with_numpy)
-wrong("metropolis", "drift|other probabilities", sampler(record="proposal"), name="records_the_proposal")
+wrong(
+    "metropolis",
+    "drift|other probabilities|more than two sites",
+    sampler(record="proposal"),
+    name="records_the_proposal",
+)
 wrong("metropolis", r"\|psi\|, not", sampler(power=1.0), name="modulus_for_its_square")
 wrong("metropolis", r"\|psi\|\^4", sampler(power=4.0), name="square_twice")
 wrong("metropolis", "upside down", sampler(power=-2.0), name="inverted_ratio")
@@ -312,7 +317,7 @@ wrong("metropolis", "drift|other probabilities", sampler(one_chain=True), name="
 wrong("metropolis", "equal spins exchanged", sampler(count="accepted"), name="counts_equal_spins")
 wrong("metropolis", "rejections", sampler(count="rejected"), name="counts_rejections")
 wrong("metropolis", "count, not a fraction", counts_not_fraction)
-wrong("metropolis", "in place", sampler(in_place=True), name="changes_start")
+wrong("metropolis", "writes into its argument", sampler(in_place=True), name="changes_start")
 wrong("metropolis", "shape", sampler(record="last"), name="last_record_only")
 wrong("metropolis", "each record one step", swaps_two_pairs)
 wrong("metropolis", "other probabilities", neighbours_only)
@@ -356,7 +361,13 @@ wrong("find_the_bug", "one step behind", chain_variant(record="before"), by_prod
 wrong("find_the_bug", "left out", chain_variant(record="accepted"), by_product, name="records_accepted_only")
 wrong("find_the_bug", r"accepts by \|psi\|", chain_variant(power=1.0), by_product, name="modulus")
 wrong("find_the_bug", "other configurations|every proposal", chain_variant(stale=True), by_product, name="stale_weight")
-wrong("find_the_bug", "other configurations", chain_variant(flip=True), by_product, name="comparison_reversed")
+wrong(
+    "find_the_bug",
+    "other configurations|repeats its first|another order",
+    chain_variant(flip=True),
+    by_product,
+    name="comparison_reversed",
+)
 wrong("find_the_bug", "p itself", vmc.repaired_chain, lambda p, T: p, name="no_bias")
 wrong("find_the_bug", "wrong index", vmc.repaired_chain, lambda p, T: T @ p, name="transposed")
 wrong("find_the_bug", "no acceptance enters", vmc.repaired_chain, lambda p, T: accepted_flow(p, T), name="accepted")
