@@ -165,7 +165,9 @@ def _waits(after: str, report: Report) -> str:
 
 
 def _judge_steady(report: Report, points: float) -> None:
-    with law(STEADY, points, after=report.laws[0].title):
+    """The last law: to be steady counts once all else is right, for zero is steady too."""
+    broken = (law.title for law in report.laws if law.earned < law.points)
+    with law(STEADY, points, after=next(broken, None)):
         if report.judgement.unsteady:
             raise report.judgement.unsteady
 
